@@ -1,0 +1,2 @@
+//! Cross-tenant Teams bot in front of a Foundry agent.
+fn main() {}

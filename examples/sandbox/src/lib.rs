@@ -1,0 +1,1 @@
+//! A Microsoft cloud on loopback.
