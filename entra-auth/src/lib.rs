@@ -1,1 +1,43 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod authority;
+mod claims_challenge;
+mod clock;
+mod credential;
+mod error;
+mod ids;
+mod random;
+#[cfg(feature = "reqwest")]
+mod reqwest_transport;
+mod retry;
+mod scopes;
+mod secret;
+pub mod settings;
+mod store;
+mod transport;
+
+#[cfg(feature = "test-util")]
+pub use crate::clock::ManualClock;
+#[cfg(feature = "reqwest")]
+#[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
+pub use crate::reqwest_transport::ReqwestTransport;
+pub use crate::{
+    authority::{Authority, Cloud, DangerousAuthority},
+    claims_challenge::ClaimsChallenge,
+    clock::{Clock, SystemClock},
+    credential::{
+        AccessToken, Audience, StaticCredential, TokenCredential, TokenRequest,
+        is_https_or_loopback, is_loopback,
+    },
+    error::{BuildError, Error, ErrorKind, OAuthError},
+    ids::{ClientId, CorrelationId, ObjectId, ParseIdError, TenantId, UserKey},
+    retry::{RetryPolicy, retry_after},
+    scopes::{InvalidScopes, Scopes},
+    secret::Secret,
+    store::{
+        Change, Key, MemoryLimits, MemoryStore, Namespace, Partition, Put, Record, Store,
+        StoreError, StoreErrorKind, Table, TableError, Version, When,
+    },
+    transport::{Body, Deadline, HttpTransport, TransportError, TransportErrorKind},
+};

@@ -1,0 +1,141 @@
+use std::{fmt, str::FromStr};
+
+/// The scopes of a token request: ordered and without duplicates from the start, so that two spellings of one request
+/// share one cache entry.
+///
+/// Comparison ignores ASCII case, as Entra does; the first spelling seen is what goes on the wire.
+///
+/// ```
+/// # use entra_auth::Scopes;
+/// let a: Scopes = "User.Read Mail.Read user.read".parse()?;
+/// let b: Scopes = "Mail.Read User.Read".parse()?;
+/// assert_eq!(a, b);
+/// assert_eq!(a.to_string(), "Mail.Read User.Read");
+/// # Ok::<(), entra_auth::InvalidScopes>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Scopes(Box<[Box<str>]>);
+
+/// The text is not a list of scopes: it is empty, longer than 8 KiB, or a scope holds a character that RFC 6749
+/// section 3.3 forbids. Who can fix it: the developer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "not a list of scopes: expected one or more of printable ASCII without quotes, separated by spaces"
+)]
+pub struct InvalidScopes;
+
+impl Scopes {
+    /// Makes the list from separate scopes.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidScopes`] when there is none, or one is not a scope.
+    pub fn new<S: AsRef<str>>(scopes: impl IntoIterator<Item = S>) -> Result<Self, InvalidScopes> {
+        let mut all: Vec<Box<str>> = Vec::new();
+        for scope in scopes {
+            for scope in scope.as_ref().split(' ').filter(|scope| !scope.is_empty()) {
+                // RFC 6749 section 3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E )
+                if !scope
+                    .bytes()
+                    .all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+                {
+                    return Err(InvalidScopes);
+                }
+                all.push(scope.into());
+            }
+        }
+        all.sort_by_cached_key(|scope| scope.to_ascii_lowercase());
+        all.dedup_by(|a, b| a.eq_ignore_ascii_case(b));
+        let length: usize = all.iter().map(|scope| scope.len() + 1).sum();
+        if all.is_empty() || length > 8192 {
+            Err(InvalidScopes)
+        } else {
+            Ok(Self(all.into()))
+        }
+    }
+
+    /// The scopes in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.0.iter().map(|scope| &**scope)
+    }
+}
+
+impl FromStr for Scopes {
+    type Err = InvalidScopes;
+
+    fn from_str(text: &str) -> Result<Self, InvalidScopes> {
+        Self::new([text])
+    }
+}
+
+impl TryFrom<&str> for Scopes {
+    type Error = InvalidScopes;
+
+    fn try_from(text: &str) -> Result<Self, InvalidScopes> {
+        text.parse()
+    }
+}
+
+impl PartialEq for Scopes {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.len() == other.0.len()
+            && self
+                .0
+                .iter()
+                .zip(&other.0)
+                .all(|(a, b)| a.eq_ignore_ascii_case(b))
+    }
+}
+
+impl Eq for Scopes {}
+
+impl std::hash::Hash for Scopes {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        for scope in &self.0 {
+            for byte in scope.bytes() {
+                state.write_u8(byte.to_ascii_lowercase());
+            }
+            state.write_u8(b' ');
+        }
+    }
+}
+
+/// The list as it goes on the wire, separated by spaces.
+impl fmt::Display for Scopes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, scope) in self.0.iter().enumerate() {
+            if at > 0 {
+                f.write_str(" ")?;
+            }
+            f.write_str(scope)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_case_and_repeats_do_not_matter() {
+        let a = Scopes::new(["B", "a", "b", "A"]).unwrap();
+        let b = Scopes::new(["a b"]).unwrap();
+        assert_eq!(a, b);
+        assert_eq!(a.to_string(), "a B");
+        assert_ne!(a, Scopes::new(["a"]).unwrap());
+        let hash = |scopes: &Scopes| {
+            use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+            BuildHasherDefault::<DefaultHasher>::default().hash_one(scopes)
+        };
+        assert_eq!(hash(&a), hash(&b));
+    }
+
+    #[test]
+    fn what_is_no_scope_is_refused() {
+        for bad in ["", "   ", "a\nb", "a\"b", "a\\b", "ä", "a\tb"] {
+            assert_eq!(bad.parse::<Scopes>(), Err(InvalidScopes), "{bad:?}");
+        }
+        assert!("x".repeat(9000).parse::<Scopes>().is_err());
+    }
+}
