@@ -83,12 +83,7 @@ impl Authority {
     /// The version 2 discovery document of a tenant.
     #[must_use]
     pub fn openid_configuration(&self, tenant: &TenantId) -> Url {
-        self.join(&[
-            tenant.as_str(),
-            "v2.0",
-            ".well-known",
-            "openid-configuration",
-        ])
+        self.join(&[tenant.as_str(), "v2.0", ".well-known", "openid-configuration"])
     }
 
     /// The version 1 discovery document of a tenant.
@@ -107,9 +102,7 @@ impl Authority {
     #[must_use]
     pub fn issuer_v1(&self, tenant: &TenantId) -> Option<String> {
         match self.cloud {
-            Some(cloud) => cloud
-                .v1_issuer_host()
-                .map(|host| format!("https://{host}/{tenant}/")),
+            Some(cloud) => cloud.v1_issuer_host().map(|host| format!("https://{host}/{tenant}/")),
             None => Some(format!("{}/", self.join(&[tenant.as_str()]))),
         }
     }
@@ -141,8 +134,7 @@ impl Default for Authority {
 impl From<Cloud> for Authority {
     #[allow(clippy::expect_used)] // constant hosts, covered by a test
     fn from(cloud: Cloud) -> Self {
-        let base = Url::parse(&format!("https://{}", cloud.login_host()))
-            .expect("the hosts of clouds are valid");
+        let base = Url::parse(&format!("https://{}", cloud.login_host())).expect("the hosts of clouds are valid");
         Self::normalized(base, Some(cloud))
     }
 }
@@ -153,30 +145,18 @@ impl FromStr for Authority {
 
     fn from_str(text: &str) -> Result<Self, BuildError> {
         // Other Azure tools write the host without a scheme.
-        let text = if text.contains("://") {
-            text.to_owned()
-        } else {
-            format!("https://{text}")
-        };
+        let text = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
         let url = Url::parse(&text).map_err(|_| BuildError::new("the authority host is no URL"))?;
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(BuildError::new(
-                "the authority host must not carry a user name",
-            ));
+            return Err(BuildError::new("the authority host must not carry a user name"));
         }
         if is_loopback(&url) && matches!(url.scheme(), "http" | "https") {
             return Ok(Self::normalized(url, None));
         }
-        let cloud = Cloud::ALL
-            .into_iter()
-            .find(|cloud| url.host_str() == Some(cloud.login_host()));
+        let cloud = Cloud::ALL.into_iter().find(|cloud| url.host_str() == Some(cloud.login_host()));
         match cloud {
-            Some(cloud) if url.scheme() == "https" && url.path() == "/" && url.port().is_none() => {
-                Ok(cloud.into())
-            }
-            Some(_) => Err(BuildError::new(
-                "the authority host is https, without port and path",
-            )),
+            Some(cloud) if url.scheme() == "https" && url.path() == "/" && url.port().is_none() => Ok(cloud.into()),
+            Some(_) => Err(BuildError::new("the authority host is https, without port and path")),
             None => Err(BuildError::new(
                 "the authority host is not one of Microsoft's clouds; use Authority::dangerous().host(..) for another",
             )),
@@ -186,9 +166,7 @@ impl FromStr for Authority {
 
 impl fmt::Debug for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Authority")
-            .field(&self.base.as_str())
-            .finish()
+        f.debug_tuple("Authority").field(&self.base.as_str()).finish()
     }
 }
 
@@ -204,9 +182,7 @@ impl DangerousAuthority {
     /// When the URL is not https.
     pub fn host(self, url: Url) -> Result<Authority, BuildError> {
         if url.scheme() != "https" || !url.username().is_empty() || url.password().is_some() {
-            return Err(BuildError::new(
-                "an authority must be https and carry no user name",
-            ));
+            return Err(BuildError::new("an authority must be https and carry no user name"));
         }
         Ok(Authority::normalized(url, None))
     }
@@ -233,10 +209,7 @@ mod tests {
     fn endpoints() {
         let authority = Authority::default();
         let base = "https://login.microsoftonline.com/11111111-1111-1111-1111-111111111111";
-        assert_eq!(
-            authority.token_endpoint(&tenant()).as_str(),
-            format!("{base}/oauth2/v2.0/token")
-        );
+        assert_eq!(authority.token_endpoint(&tenant()).as_str(), format!("{base}/oauth2/v2.0/token"));
         assert_eq!(authority.issuer_v2(&tenant()), format!("{base}/v2.0"));
         assert_eq!(
             authority.issuer_v1(&tenant()).unwrap(),
@@ -266,15 +239,7 @@ mod tests {
         ] {
             assert!(bad.parse::<Authority>().is_err(), "{bad}");
         }
-        assert_eq!(
-            "login.microsoftonline.com".parse::<Authority>().unwrap(),
-            Authority::default()
-        );
-        assert_eq!(
-            "https://login.microsoftonline.com/"
-                .parse::<Authority>()
-                .unwrap(),
-            Authority::default()
-        );
+        assert_eq!("login.microsoftonline.com".parse::<Authority>().unwrap(), Authority::default());
+        assert_eq!("https://login.microsoftonline.com/".parse::<Authority>().unwrap(), Authority::default());
     }
 }

@@ -17,40 +17,27 @@ impl ClaimsChallenge {
     /// Takes the JSON text of a challenge; `None` when it is none.
     #[must_use]
     pub fn from_json(json: &str) -> Option<Self> {
-        let object: Map<String, Value> =
-            (json.len() <= MAX).then(|| serde_json::from_str(json).ok())??;
-        serde_json::to_string(&object)
-            .ok()
-            .map(|json| Self(json.into()))
+        let object: Map<String, Value> = (json.len() <= MAX).then(|| serde_json::from_str(json).ok())??;
+        serde_json::to_string(&object).ok().map(|json| Self(json.into()))
     }
 
     /// Finds the challenge in a 401 answer: the base64 `claims` of a `Bearer` challenge with
     /// `error="insufficient_claims"`, in any of several `WWW-Authenticate` headers and in any order of parameters.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
-        headers
-            .get_all(WWW_AUTHENTICATE)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .find_map(Self::from_header)
+        headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok()).find_map(Self::from_header)
     }
 
     fn from_header(header: &str) -> Option<Self> {
         let parameters = bearer_parameters(header);
-        let find = |name: &str| {
-            parameters
-                .iter()
-                .find(|(key, _)| key.eq_ignore_ascii_case(name))
-                .map(|(_, v)| &**v)
-        };
+        let find = |name: &str| parameters.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, v)| &**v);
         let claims = find("claims").filter(|_| find("error") == Some("insufficient_claims"))?;
         if claims.len() > MAX * 2 {
             return None;
         }
         // Both alphabets and missing padding occur in the field.
         let standard = claims.replace('-', "+").replace('_', "/");
-        let config =
-            GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+        let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
         let engine = base64::engine::GeneralPurpose::new(&base64::alphabet::STANDARD, config);
         let json = String::from_utf8(engine.decode(standard).ok()?).ok()?;
         Self::from_json(&json)
@@ -67,8 +54,7 @@ impl ClaimsChallenge {
     #[must_use]
     pub fn with_cp1(challenge: Option<&Self>) -> String {
         let mut base = serde_json::json!({"access_token": {"xms_cc": {"values": ["cp1"]}}});
-        if let Some(over) = challenge.and_then(|challenge| serde_json::from_str(&challenge.0).ok())
-        {
+        if let Some(over) = challenge.and_then(|challenge| serde_json::from_str(&challenge.0).ok()) {
             merge(&mut base, over);
         }
         base.to_string()
@@ -98,9 +84,7 @@ fn bearer_parameters(header: &str) -> Vec<(&str, String)> {
     let mut in_bearer = false;
     let mut rest = header.trim_start_matches([' ', ',', '\t']);
     while !rest.is_empty() {
-        let end = rest
-            .find(|c: char| c == ' ' || c == '=' || c == ',')
-            .unwrap_or(rest.len());
+        let end = rest.find(|c: char| c == ' ' || c == '=' || c == ',').unwrap_or(rest.len());
         let (word, tail) = rest.split_at(end);
         let tail = tail.trim_start_matches(' ');
         if let Some(value) = tail.strip_prefix('=') {
@@ -143,14 +127,10 @@ mod tests {
     use super::*;
 
     const JSON: &str = r#"{"access_token":{"nbf":{"essential":true,"value":"1604106651"}}}"#;
-    const B64: &str =
-        "eyJhY2Nlc3NfdG9rZW4iOnsibmJmIjp7ImVzc2VudGlhbCI6dHJ1ZSwidmFsdWUiOiIxNjA0MTA2NjUxIn19fQ==";
+    const B64: &str = "eyJhY2Nlc3NfdG9rZW4iOnsibmJmIjp7ImVzc2VudGlhbCI6dHJ1ZSwidmFsdWUiOiIxNjA0MTA2NjUxIn19fQ==";
 
     fn headers(values: &[String]) -> HeaderMap {
-        values
-            .iter()
-            .map(|value| (WWW_AUTHENTICATE, value.parse().unwrap()))
-            .collect()
+        values.iter().map(|value| (WWW_AUTHENTICATE, value.parse().unwrap())).collect()
     }
 
     #[test]
@@ -160,29 +140,14 @@ mod tests {
             vec![format!(
                 r#"Bearer realm="", authorization_uri="https://a/b?c=d,e", error="insufficient_claims", claims="{B64}""#
             )],
-            vec![format!(
-                r#"Bearer claims="{B64}",error="insufficient_claims""#
-            )],
-            vec![format!(
-                r#"bearer error=insufficient_claims, claims="{unpadded}""#
-            )],
-            vec![
-                "Negotiate".to_owned(),
-                format!(r#"Bearer error="insufficient_claims", claims="{B64}""#),
-            ],
-            vec![format!(
-                r#"Negotiate, Bearer error="insufficient_claims", claims="{B64}", Basic realm="x""#
-            )],
-            vec![format!(
-                r#"PoP nonce="a=b", Bearer error="insufficient_claims", claims="{B64}""#
-            )],
+            vec![format!(r#"Bearer claims="{B64}",error="insufficient_claims""#)],
+            vec![format!(r#"bearer error=insufficient_claims, claims="{unpadded}""#)],
+            vec!["Negotiate".to_owned(), format!(r#"Bearer error="insufficient_claims", claims="{B64}""#)],
+            vec![format!(r#"Negotiate, Bearer error="insufficient_claims", claims="{B64}", Basic realm="x""#)],
+            vec![format!(r#"PoP nonce="a=b", Bearer error="insufficient_claims", claims="{B64}""#)],
         ] {
             let found = ClaimsChallenge::from_headers(&headers(&values));
-            assert_eq!(
-                found.as_ref().map(ClaimsChallenge::as_str),
-                Some(JSON),
-                "{values:?}"
-            );
+            assert_eq!(found.as_ref().map(ClaimsChallenge::as_str), Some(JSON), "{values:?}");
         }
     }
 
@@ -196,37 +161,25 @@ mod tests {
             r#"Bearer error="insufficient_claims", claims="W10=""#.to_owned(),
             r#"Bearer error="insufficient_claims", claims="!!""#.to_owned(),
             r#"Bearer error="insufficient_claims", claims="abc"#.to_owned(),
-            format!(
-                r#"Bearer error="insufficient_claims", claims="{}""#,
-                "A".repeat(20_000)
-            ),
+            format!(r#"Bearer error="insufficient_claims", claims="{}""#, "A".repeat(20_000)),
             "=,=,=\"".to_owned(),
         ] {
-            assert_eq!(
-                ClaimsChallenge::from_headers(&headers(std::slice::from_ref(&value))),
-                None,
-                "{value}"
-            );
+            assert_eq!(ClaimsChallenge::from_headers(&headers(std::slice::from_ref(&value))), None, "{value}");
         }
         assert_eq!(ClaimsChallenge::from_json("[1]"), None);
     }
 
     #[test]
     fn merges_with_the_capability_and_wins() {
-        assert_eq!(
-            ClaimsChallenge::with_cp1(None),
-            r#"{"access_token":{"xms_cc":{"values":["cp1"]}}}"#
-        );
+        assert_eq!(ClaimsChallenge::with_cp1(None), r#"{"access_token":{"xms_cc":{"values":["cp1"]}}}"#);
         let challenge = ClaimsChallenge::from_json(JSON).unwrap();
-        let merged: Value =
-            serde_json::from_str(&ClaimsChallenge::with_cp1(Some(&challenge))).unwrap();
+        let merged: Value = serde_json::from_str(&ClaimsChallenge::with_cp1(Some(&challenge))).unwrap();
         assert_eq!(
             merged,
             serde_json::json!({"access_token": {
                 "xms_cc": {"values": ["cp1"]}, "nbf": {"essential": true, "value": "1604106651"}}})
         );
-        let over =
-            ClaimsChallenge::from_json(r#"{"access_token":{"xms_cc":{"values":["x"]}}}"#).unwrap();
+        let over = ClaimsChallenge::from_json(r#"{"access_token":{"xms_cc":{"values":["x"]}}}"#).unwrap();
         assert!(ClaimsChallenge::with_cp1(Some(&over)).contains(r#"["x"]"#));
     }
 }

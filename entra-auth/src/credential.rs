@@ -8,9 +8,7 @@ use http::{HeaderValue, header::AUTHORIZATION};
 use time::{Duration, OffsetDateTime};
 use url::Url;
 
-use crate::{
-    BuildError, ClaimsChallenge, CorrelationId, Error, ErrorKind, Scopes, Secret, TenantId,
-};
+use crate::{BuildError, ClaimsChallenge, CorrelationId, Error, ErrorKind, Scopes, Secret, TenantId};
 
 /// Anything that can produce an access token.
 ///
@@ -50,13 +48,7 @@ impl TokenRequest {
     /// A request for these scopes in the credential's own tenant.
     #[must_use]
     pub const fn new(scopes: Scopes) -> Self {
-        Self {
-            scopes,
-            tenant: None,
-            claims: None,
-            rejected: None,
-            correlation_id: None,
-        }
+        Self { scopes, tenant: None, claims: None, rejected: None, correlation_id: None }
     }
 
     /// Asks for a token of another tenant.
@@ -111,20 +103,12 @@ impl AccessToken {
         let secret = token.into();
         let visible = |b: u8| (0x21..=0x7e).contains(&b);
         if secret.is_empty() || !secret.expose().bytes().all(visible) {
-            return Err(Error::new(
-                ErrorKind::Protocol,
-                "the access token is empty or holds impossible characters",
-            ));
+            return Err(Error::new(ErrorKind::Protocol, "the access token is empty or holds impossible characters"));
         }
         let mut header = HeaderValue::try_from(format!("Bearer {}", secret.expose()))
             .map_err(|_| Error::new(ErrorKind::Protocol, "the access token is no header value"))?;
         header.set_sensitive(true);
-        Ok(Self(Arc::new(Token {
-            secret,
-            header,
-            expires_on,
-            refresh_on: None,
-        })))
+        Ok(Self(Arc::new(Token { secret, header, expires_on, refresh_on: None })))
     }
 
     /// The same token with the time from which it should be refreshed.
@@ -156,11 +140,7 @@ impl AccessToken {
     ///
     /// [`ErrorKind::ForeignOrigin`] when scheme, host or port of the request are not those of an allowed origin. The
     /// request is left without a token.
-    pub fn authorize<B>(
-        &self,
-        request: &mut http::Request<B>,
-        audience: &Audience,
-    ) -> Result<(), Error> {
+    pub fn authorize<B>(&self, request: &mut http::Request<B>, audience: &Audience) -> Result<(), Error> {
         request.headers_mut().remove(AUTHORIZATION);
         if !audience.allows(request.uri()) {
             return Err(Error::new(
@@ -168,9 +148,7 @@ impl AccessToken {
                 "the token was not attached: the request goes to an origin that its audience does not list",
             ));
         }
-        request
-            .headers_mut()
-            .insert(AUTHORIZATION, self.0.header.clone());
+        request.headers_mut().insert(AUTHORIZATION, self.0.header.clone());
         Ok(())
     }
 
@@ -195,9 +173,7 @@ impl AccessToken {
 
 impl Debug for AccessToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AccessToken")
-            .field("expires_on", &self.0.expires_on)
-            .finish_non_exhaustive()
+        f.debug_struct("AccessToken").field("expires_on", &self.0.expires_on).finish_non_exhaustive()
     }
 }
 
@@ -226,23 +202,16 @@ impl Audience {
     /// # Errors
     ///
     /// When there is no origin, or one is neither `https` nor `http` on a loopback address.
-    pub fn new<'a>(
-        scopes: Scopes,
-        origins: impl IntoIterator<Item = &'a Url>,
-    ) -> Result<Self, BuildError> {
+    pub fn new<'a>(scopes: Scopes, origins: impl IntoIterator<Item = &'a Url>) -> Result<Self, BuildError> {
         let origins: Arc<[_]> = origins
             .into_iter()
             .map(|url| match is_https_or_loopback(url) {
                 true => Ok(url.origin()),
-                false => Err(BuildError::new(
-                    "a token may go to https origins only (http on a loopback address)",
-                )),
+                false => Err(BuildError::new("a token may go to https origins only (http on a loopback address)")),
             })
             .collect::<Result<_, _>>()?;
         if origins.is_empty() {
-            return Err(BuildError::new(
-                "an audience needs at least one origin that its tokens may go to",
-            ));
+            return Err(BuildError::new("an audience needs at least one origin that its tokens may go to"));
         }
         Ok(Self { scopes, origins })
     }
@@ -263,8 +232,7 @@ impl Audience {
         if authority.as_str().contains('@') {
             return false;
         }
-        Url::parse(&format!("{scheme}://{authority}/"))
-            .is_ok_and(|url| self.origins.contains(&url.origin()))
+        Url::parse(&format!("{scheme}://{authority}/")).is_ok_and(|url| self.origins.contains(&url.origin()))
     }
 }
 
@@ -303,26 +271,16 @@ impl StaticCredential {
     ///
     /// [`ErrorKind::Protocol`] when the text is empty or no header value.
     pub fn new(token: impl Into<Secret>) -> Result<Self, Error> {
-        AccessToken::new(
-            token,
-            OffsetDateTime::UNIX_EPOCH + Duration::days(365 * 200),
-        )
-        .map(Self)
+        AccessToken::new(token, OffsetDateTime::UNIX_EPOCH + Duration::days(365 * 200)).map(Self)
     }
 }
 
 #[async_trait]
 impl TokenCredential for StaticCredential {
     async fn get_token(&self, request: &TokenRequest) -> Result<AccessToken, Error> {
-        let rejected = request
-            .rejected
-            .as_ref()
-            .is_some_and(|token| token.same_as(&self.0));
+        let rejected = request.rejected.as_ref().is_some_and(|token| token.same_as(&self.0));
         if request.claims.is_some() || request.tenant.is_some() || rejected {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                "a fixed token cannot be renewed or changed",
-            ));
+            return Err(Error::new(ErrorKind::Unsupported, "a fixed token cannot be renewed or changed"));
         }
         Ok(self.0.clone())
     }
@@ -353,16 +311,8 @@ mod tests {
         ] {
             let mut request = http::Request::get(uri).body(()).unwrap();
             let token = AccessToken::new("abc", OffsetDateTime::UNIX_EPOCH).unwrap();
-            assert_eq!(
-                token.authorize(&mut request, &audience).is_ok(),
-                allowed,
-                "{uri}"
-            );
-            assert_eq!(
-                request.headers().contains_key(AUTHORIZATION),
-                allowed,
-                "{uri}"
-            );
+            assert_eq!(token.authorize(&mut request, &audience).is_ok(), allowed, "{uri}");
+            assert_eq!(request.headers().contains_key(AUTHORIZATION), allowed, "{uri}");
         }
     }
 
@@ -388,18 +338,11 @@ mod tests {
         let token = AccessToken::new("marker-token", OffsetDateTime::UNIX_EPOCH).unwrap();
         let request = TokenRequest::new("a".parse().unwrap()).with_rejected(token.clone());
         let credential = StaticCredential::new("marker-token").unwrap();
-        for text in [
-            format!("{token:?}"),
-            format!("{request:#?}"),
-            format!("{credential:?}"),
-        ] {
+        for text in [format!("{token:?}"), format!("{request:#?}"), format!("{credential:?}")] {
             assert!(!text.contains("marker"), "{text}");
         }
         for bad in ["", "a b", "a\r\nx: y", "ä"] {
-            assert!(
-                AccessToken::new(bad, OffsetDateTime::UNIX_EPOCH).is_err(),
-                "{bad:?}"
-            );
+            assert!(AccessToken::new(bad, OffsetDateTime::UNIX_EPOCH).is_err(), "{bad:?}");
         }
     }
 }

@@ -51,13 +51,7 @@ pub enum ErrorKind {
 impl Error {
     /// An error of that kind; `message` is one lower-case sentence without a final period, without any secret.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Arc::new(Inner {
-            kind,
-            message: message.into(),
-            retry_after: None,
-            oauth: None,
-            source: None,
-        }))
+        Self(Arc::new(Inner { kind, message: message.into(), retry_after: None, oauth: None, source: None }))
     }
 
     /// The same with the error that caused it.
@@ -87,10 +81,7 @@ impl Error {
     /// Whether the same request may succeed later without anyone acting.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(
-            self.0.kind,
-            ErrorKind::Transport | ErrorKind::Transient | ErrorKind::Throttled
-        )
+        matches!(self.0.kind, ErrorKind::Transport | ErrorKind::Transient | ErrorKind::Throttled)
     }
 
     /// How long to wait before another attempt, when the other side said so.
@@ -108,10 +99,7 @@ impl Error {
     /// The challenge that the user's next sign-in must satisfy.
     #[must_use]
     pub fn claims_challenge(&self) -> Option<&ClaimsChallenge> {
-        self.0
-            .oauth
-            .as_ref()
-            .and_then(|oauth| oauth.claims.as_ref())
+        self.0.oauth.as_ref().and_then(|oauth| oauth.claims.as_ref())
     }
 
     fn change(mut self, edit: impl FnOnce(&mut Inner)) -> Self {
@@ -147,30 +135,17 @@ impl fmt::Display for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0
-            .source
-            .as_ref()
-            .map(|source| &**source as &(dyn StdError + 'static))
+        self.0.source.as_ref().map(|source| &**source as &(dyn StdError + 'static))
     }
 }
 
 impl From<TransportError> for Error {
     fn from(error: TransportError) -> Self {
         let (kind, message) = match error.kind() {
-            TransportErrorKind::NotSent => {
-                (ErrorKind::Transport, "the server could not be reached")
-            }
-            TransportErrorKind::Timeout => {
-                (ErrorKind::Transport, "the server did not answer in time")
-            }
-            TransportErrorKind::Interrupted => (
-                ErrorKind::Transport,
-                "the connection broke before the answer",
-            ),
-            TransportErrorKind::TooLarge => (
-                ErrorKind::Protocol,
-                "the answer is larger than any real one",
-            ),
+            TransportErrorKind::NotSent => (ErrorKind::Transport, "the server could not be reached"),
+            TransportErrorKind::Timeout => (ErrorKind::Transport, "the server did not answer in time"),
+            TransportErrorKind::Interrupted => (ErrorKind::Transport, "the connection broke before the answer"),
+            TransportErrorKind::TooLarge => (ErrorKind::Protocol, "the answer is larger than any real one"),
             TransportErrorKind::Other => (ErrorKind::Transport, "the HTTP exchange failed"),
         };
         Self::new(kind, message).with_source(error)
@@ -234,10 +209,7 @@ impl fmt::Debug for OAuthError {
 
 /// Text from outside goes into messages only when it looks like a code or an id.
 fn safe(text: &str) -> &str {
-    let harmless = text.len() <= 64
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    let harmless = text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
     if harmless { text } else { "(unprintable)" }
 }
 
@@ -251,10 +223,7 @@ pub struct BuildError {
 impl BuildError {
     /// An error with a sentence that says what is wrong and what to do.
     pub fn new(message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            message: message.into(),
-            source: None,
-        }
+        Self { message: message.into(), source: None }
     }
 
     /// The same with the error that caused it.
@@ -273,9 +242,7 @@ impl fmt::Display for BuildError {
 
 impl StdError for BuildError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source
-            .as_ref()
-            .map(|source| &**source as &(dyn StdError + 'static))
+        self.source.as_ref().map(|source| &**source as &(dyn StdError + 'static))
     }
 }
 
@@ -294,25 +261,13 @@ mod tests {
             trace_id: Some("<script>marker".into()),
             ..OAuthError::default()
         };
-        let error = Error::new(
-            ErrorKind::InteractionRequired,
-            "the user must sign in with MFA",
-        )
-        .with_oauth(oauth);
+        let error = Error::new(ErrorKind::InteractionRequired, "the user must sign in with MFA").with_oauth(oauth);
         assert_eq!(
             error.to_string(),
             "the user must sign in with MFA (AADSTS50076, status 400, correlation id aaaa-bbbb)"
         );
         assert!(!format!("{error} {error:?} {error:#?}").contains("marker"));
-        assert_eq!(
-            error
-                .oauth()
-                .unwrap()
-                .description
-                .as_deref()
-                .map(|d| d.contains("marker")),
-            Some(true)
-        );
+        assert_eq!(error.oauth().unwrap().description.as_deref().map(|d| d.contains("marker")), Some(true));
     }
 
     static_assertions::assert_impl_all!(Error: Send, Sync, Clone, std::error::Error);

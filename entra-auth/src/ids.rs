@@ -131,10 +131,7 @@ impl UserKey {
 /// Shows no id: logs carry user ids only as a keyed hash.
 impl fmt::Debug for UserKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UserKey")
-            .field("tenant", &self.tenant)
-            .field("object_id", &"[redacted]")
-            .finish()
+        f.debug_struct("UserKey").field("tenant", &self.tenant).field("object_id", &"[redacted]").finish()
     }
 }
 
@@ -170,17 +167,8 @@ impl FromStr for CorrelationId {
 
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
         match text.len() {
-            1..=128
-                if text
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) =>
-            {
-                Ok(Self(text.into()))
-            }
-            _ => Err(ParseIdError {
-                what: "correlation id",
-                why: "1 to 128 letters, digits, '-', '_' or '.'",
-            }),
+            1..=128 if text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) => Ok(Self(text.into())),
+            _ => Err(ParseIdError { what: "correlation id", why: "1 to 128 letters, digits, '-', '_' or '.'" }),
         }
     }
 }
@@ -204,11 +192,7 @@ fn guid(text: &str) -> Result<Box<str>, &'static str> {
             8 | 13 | 18 | 23 => b == b'-',
             _ => b.is_ascii_hexdigit(),
         });
-    if shape_holds {
-        Ok(text.to_ascii_lowercase().into())
-    } else {
-        Err(WHY)
-    }
+    if shape_holds { Ok(text.to_ascii_lowercase().into()) } else { Err(WHY) }
 }
 
 fn parse_tenant(text: &str) -> Result<Box<str>, &'static str> {
@@ -221,9 +205,7 @@ fn parse_tenant(text: &str) -> Result<Box<str>, &'static str> {
     }
     let label_holds = |label: &str| {
         (1..=63).contains(&label.len())
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
@@ -241,10 +223,7 @@ mod tests {
     #[test]
     fn tenants() {
         for (text, expected) in [
-            (
-                "72F988BF-86f1-41af-91ab-2d7cd011db47",
-                Some("72f988bf-86f1-41af-91ab-2d7cd011db47"),
-            ),
+            ("72F988BF-86f1-41af-91ab-2d7cd011db47", Some("72f988bf-86f1-41af-91ab-2d7cd011db47")),
             ("Contoso.OnMicrosoft.com", Some("contoso.onmicrosoft.com")),
             ("common", None),
             ("Organizations", None),
@@ -258,11 +237,7 @@ mod tests {
             ("a.b?c", None),
             ("72f988bf86f141af91ab2d7cd011db47", None),
         ] {
-            assert_eq!(
-                text.parse::<TenantId>().ok().as_ref().map(TenantId::as_str),
-                expected,
-                "{text}"
-            );
+            assert_eq!(text.parse::<TenantId>().ok().as_ref().map(TenantId::as_str), expected, "{text}");
         }
     }
 
@@ -270,19 +245,14 @@ mod tests {
     fn guids_are_lower_case_and_exact() {
         let id: ClientId = "ABCDEF01-2345-6789-abcd-ef0123456789".parse().unwrap();
         assert_eq!(id.as_str(), "abcdef01-2345-6789-abcd-ef0123456789");
-        for bad in [
-            "{abcdef01-2345-6789-abcd-ef0123456789}",
-            "abcdef01-2345-6789-abcd-ef012345678",
-            " ",
-        ] {
+        for bad in ["{abcdef01-2345-6789-abcd-ef0123456789}", "abcdef01-2345-6789-abcd-ef012345678", " "] {
             assert!(bad.parse::<ClientId>().is_err());
         }
     }
 
     #[test]
     fn correlation_ids_are_uuid_v4_and_distinct() {
-        let ids: std::collections::HashSet<_> =
-            (0..1000).map(|_| CorrelationId::random()).collect();
+        let ids: std::collections::HashSet<_> = (0..1000).map(|_| CorrelationId::random()).collect();
         assert_eq!(ids.len(), 1000);
         for id in ids {
             assert!(guid(id.as_str()).is_ok());

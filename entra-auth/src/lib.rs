@@ -27,8 +27,7 @@ pub use crate::{
     claims_challenge::ClaimsChallenge,
     clock::{Clock, SystemClock},
     credential::{
-        AccessToken, Audience, StaticCredential, TokenCredential, TokenRequest,
-        is_https_or_loopback, is_loopback,
+        AccessToken, Audience, StaticCredential, TokenCredential, TokenRequest, is_https_or_loopback, is_loopback,
     },
     error::{BuildError, Error, ErrorKind, OAuthError},
     ids::{ClientId, CorrelationId, ObjectId, ParseIdError, TenantId, UserKey},
@@ -36,8 +35,8 @@ pub use crate::{
     scopes::{InvalidScopes, Scopes},
     secret::Secret,
     store::{
-        Change, Key, MemoryLimits, MemoryStore, Namespace, Partition, Put, Record, Store,
-        StoreError, StoreErrorKind, Table, TableError, Version, When,
+        Change, Key, MemoryLimits, MemoryStore, Namespace, Partition, Put, Record, Store, StoreError, StoreErrorKind,
+        Table, TableError, Version, When,
     },
     transport::{Body, Deadline, HttpTransport, TransportError, TransportErrorKind},
 };

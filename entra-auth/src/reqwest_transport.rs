@@ -54,14 +54,8 @@ impl fmt::Debug for ReqwestTransport {
 
 #[async_trait]
 impl HttpTransport for ReqwestTransport {
-    async fn send(
-        &self,
-        request: http::Request<Body>,
-    ) -> Result<http::Response<Body>, TransportError> {
-        let deadline = request
-            .extensions()
-            .get::<Deadline>()
-            .map(|deadline| deadline.0);
+    async fn send(&self, request: http::Request<Body>) -> Result<http::Response<Body>, TransportError> {
+        let deadline = request.extensions().get::<Deadline>().map(|deadline| deadline.0);
         let request = request.map(|body| match body.as_bytes() {
             Some(bytes) => reqwest::Body::from(bytes.clone()),
             None => reqwest::Body::wrap_stream(body),
@@ -69,18 +63,11 @@ impl HttpTransport for ReqwestTransport {
         let request = reqwest::Request::try_from(request).map_err(failure)?;
         let exchange = self.0.execute(request);
         let response = match deadline {
-            Some(at) => timeout_at(at, exchange)
-                .await
-                .map_err(|_| TransportErrorKind::Timeout)?,
+            Some(at) => timeout_at(at, exchange).await.map_err(|_| TransportErrorKind::Timeout)?,
             None => exchange.await,
         };
         let response: http::Response<reqwest::Body> = response.map_err(failure)?.into();
-        Ok(response.map(|body| {
-            Body::stream(Incoming {
-                body: Box::pin(body),
-                sleep: deadline.map(alarm),
-            })
-        }))
+        Ok(response.map(|body| Body::stream(Incoming { body: Box::pin(body), sleep: deadline.map(alarm) })))
     }
 }
 
@@ -104,10 +91,7 @@ impl Stream for Incoming {
                     Err(_trailers) => {}
                 },
                 Poll::Pending => {
-                    let late = self
-                        .sleep
-                        .as_mut()
-                        .is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready());
+                    let late = self.sleep.as_mut().is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready());
                     return if late {
                         Poll::Ready(Some(Err(TransportErrorKind::Timeout.into())))
                     } else {

@@ -29,12 +29,7 @@ impl RetryPolicy {
     /// A policy with the default patience of 10 s.
     #[must_use]
     pub const fn new(attempts: u32, base: Duration, cap: Duration) -> Self {
-        Self {
-            attempts,
-            base,
-            cap,
-            patience: Duration::from_secs(10),
-        }
+        Self { attempts, base, cap, patience: Duration::from_secs(10) }
     }
 
     /// One attempt, no more.
@@ -73,17 +68,8 @@ impl RetryPolicy {
 #[must_use]
 pub fn retry_after(headers: &HeaderMap, now: OffsetDateTime) -> Option<Duration> {
     const MAX: Duration = Duration::from_secs(3600);
-    let text = |name: &str| {
-        headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .map(str::trim)
-    };
-    let number = |text: &str| {
-        text.parse::<f64>()
-            .ok()
-            .filter(|n| n.is_finite() && *n >= 0.0)
-    };
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let number = |text: &str| text.parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
     let millis = ["retry-after-ms", "x-ms-retry-after-ms"]
         .into_iter()
         .find_map(|name| text(name).and_then(number))
@@ -122,11 +108,7 @@ mod tests {
             ("x-ms-retry-after-ms", "12", Some(12)),
         ] {
             let headers = HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())]);
-            assert_eq!(
-                retry_after(&headers, now),
-                expected.map(Duration::from_millis),
-                "{name}: {value}"
-            );
+            assert_eq!(retry_after(&headers, now), expected.map(Duration::from_millis), "{name}: {value}");
         }
     }
 
@@ -140,10 +122,7 @@ mod tests {
         }
         assert_eq!(policy.delay(5, None), None);
         assert_eq!(policy.delay(1, Some(Duration::from_secs(11))), None);
-        assert_eq!(
-            policy.delay(1, Some(Duration::from_secs(10))),
-            Some(Duration::from_secs(10))
-        );
+        assert_eq!(policy.delay(1, Some(Duration::from_secs(10))), Some(Duration::from_secs(10)));
         assert_eq!(RetryPolicy::never().delay(1, None), None);
     }
 }

@@ -19,9 +19,7 @@ pub struct Scopes(Box<[Box<str>]>);
 /// The text is not a list of scopes: it is empty, longer than 8 KiB, or a scope holds a character that RFC 6749
 /// section 3.3 forbids. Who can fix it: the developer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "not a list of scopes: expected one or more of printable ASCII without quotes, separated by spaces"
-)]
+#[error("not a list of scopes: expected one or more of printable ASCII without quotes, separated by spaces")]
 pub struct InvalidScopes;
 
 impl Scopes {
@@ -35,10 +33,7 @@ impl Scopes {
         for scope in scopes {
             for scope in scope.as_ref().split(' ').filter(|scope| !scope.is_empty()) {
                 // RFC 6749 section 3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E )
-                if !scope
-                    .bytes()
-                    .all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
-                {
+                if !scope.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e)) {
                     return Err(InvalidScopes);
                 }
                 all.push(scope.into());
@@ -47,11 +42,7 @@ impl Scopes {
         all.sort_by_cached_key(|scope| scope.to_ascii_lowercase());
         all.dedup_by(|a, b| a.eq_ignore_ascii_case(b));
         let length: usize = all.iter().map(|scope| scope.len() + 1).sum();
-        if all.is_empty() || length > 8192 {
-            Err(InvalidScopes)
-        } else {
-            Ok(Self(all.into()))
-        }
+        if all.is_empty() || length > 8192 { Err(InvalidScopes) } else { Ok(Self(all.into())) }
     }
 
     /// The scopes in order.
@@ -78,12 +69,7 @@ impl TryFrom<&str> for Scopes {
 
 impl PartialEq for Scopes {
     fn eq(&self, other: &Self) -> bool {
-        self.0.len() == other.0.len()
-            && self
-                .0
-                .iter()
-                .zip(&other.0)
-                .all(|(a, b)| a.eq_ignore_ascii_case(b))
+        self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(|(a, b)| a.eq_ignore_ascii_case(b))
     }
 }
 

@@ -69,11 +69,7 @@ mod tests {
     #[test]
     fn debug_never_shows_the_text() {
         let secret = Secret::new("marker-4711");
-        for text in [
-            format!("{secret:?}"),
-            format!("{secret:#?}"),
-            format!("{:?}", Some(&secret)),
-        ] {
+        for text in [format!("{secret:?}"), format!("{secret:#?}"), format!("{:?}", Some(&secret))] {
             assert!(!text.contains("marker"), "{text}");
         }
     }

@@ -39,10 +39,7 @@ impl Settings {
 impl<L: Fn(&str) -> Option<String>> Settings<L> {
     /// Reads from anywhere else: a file, a map, a test.
     pub const fn from_lookup(lookup: L) -> Self {
-        Self {
-            lookup,
-            problems: Vec::new(),
-        }
+        Self { lookup, problems: Vec::new() }
     }
 
     /// Whether a variable is set to something other than white space.
@@ -112,28 +109,20 @@ impl<L: Fn(&str) -> Option<String>> Settings<L> {
     /// [`SettingsError`] with one line a problem. Who can fix it: the operator.
     pub fn finish<T>(self, build: impl FnOnce() -> Option<T>) -> Result<T, SettingsError> {
         if !self.problems.is_empty() {
-            return Err(SettingsError {
-                problems: self.problems,
-            });
+            return Err(SettingsError { problems: self.problems });
         }
-        build().ok_or_else(|| SettingsError {
-            problems: vec!["a setting is missing".to_owned()],
-        })
+        build().ok_or_else(|| SettingsError { problems: vec!["a setting is missing".to_owned()] })
     }
 
     fn value(&self, name: &str) -> Option<String> {
-        (self.lookup)(name)
-            .map(|value| value.trim().to_owned())
-            .filter(|value| !value.is_empty())
+        (self.lookup)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }
 
     fn parse<T>(&mut self, name: &str, text: &str) -> Option<T>
     where
         T: FromStr<Err: fmt::Display>,
     {
-        text.parse()
-            .map_err(|error| self.problems.push(format!("{name} is malformed: {error}")))
-            .ok()
+        text.parse().map_err(|error| self.problems.push(format!("{name} is malformed: {error}"))).ok()
     }
 }
 

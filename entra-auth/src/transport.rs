@@ -23,18 +23,12 @@ use tokio::time::Instant;
 #[async_trait]
 pub trait HttpTransport: Debug + Send + Sync + 'static {
     /// Sends one request.
-    async fn send(
-        &self,
-        request: http::Request<Body>,
-    ) -> Result<http::Response<Body>, TransportError>;
+    async fn send(&self, request: http::Request<Body>) -> Result<http::Response<Body>, TransportError>;
 }
 
 #[async_trait]
 impl<T: HttpTransport + ?Sized> HttpTransport for Arc<T> {
-    async fn send(
-        &self,
-        request: http::Request<Body>,
-    ) -> Result<http::Response<Body>, TransportError> {
+    async fn send(&self, request: http::Request<Body>) -> Result<http::Response<Body>, TransportError> {
         (**self).send(request).await
     }
 }
@@ -62,9 +56,7 @@ impl Body {
     }
 
     /// A body that is produced piece by piece.
-    pub fn stream(
-        stream: impl Stream<Item = Result<Bytes, TransportError>> + Send + 'static,
-    ) -> Self {
+    pub fn stream(stream: impl Stream<Item = Result<Bytes, TransportError>> + Send + 'static) -> Self {
         Self(Inner::Stream(Mutex::new(Box::pin(stream))))
     }
 
@@ -80,8 +72,7 @@ impl Body {
     /// A second body with the same content; `None` for a stream, which can be read only once.
     #[must_use]
     pub fn try_clone(&self) -> Option<Self> {
-        self.as_bytes()
-            .map(|bytes| Self(Inner::Bytes(bytes.clone())))
+        self.as_bytes().map(|bytes| Self(Inner::Bytes(bytes.clone())))
     }
 
     /// The next chunk, `None` at the end.
@@ -90,9 +81,7 @@ impl Body {
     ///
     /// Whatever ended the transfer early; see [`TransportErrorKind`].
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
-        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx))
-            .await
-            .transpose()
+        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await.transpose()
     }
 
     /// The whole content, at most `limit` bytes.
@@ -130,11 +119,7 @@ impl Stream for Body {
         match &mut self.0 {
             Inner::Bytes(bytes) if bytes.is_empty() => Poll::Ready(None),
             Inner::Bytes(bytes) => Poll::Ready(Some(Ok(std::mem::take(bytes)))),
-            Inner::Stream(stream) => stream
-                .get_mut()
-                .unwrap_or_else(PoisonError::into_inner)
-                .as_mut()
-                .poll_next(cx),
+            Inner::Stream(stream) => stream.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut().poll_next(cx),
         }
     }
 }
@@ -202,10 +187,7 @@ impl TransportError {
     ///
     /// The source appears in error chains and logs: it must hold no URL query, header value or body.
     pub fn new(kind: TransportErrorKind, source: impl StdError + Send + Sync + 'static) -> Self {
-        Self {
-            kind,
-            source: Some(Arc::new(source)),
-        }
+        Self { kind, source: Some(Arc::new(source)) }
     }
 
     /// What is known about the failure.
@@ -223,10 +205,7 @@ impl From<TransportErrorKind> for TransportError {
 
 impl Debug for TransportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TransportError")
-            .field("kind", &self.kind)
-            .field("source", &self.source)
-            .finish()
+        f.debug_struct("TransportError").field("kind", &self.kind).field("source", &self.source).finish()
     }
 }
 
@@ -235,9 +214,7 @@ impl fmt::Display for TransportError {
         f.write_str(match self.kind {
             TransportErrorKind::NotSent => "could not connect; nothing was sent",
             TransportErrorKind::Timeout => "no complete answer before the deadline",
-            TransportErrorKind::Interrupted => {
-                "the connection broke before the answer was complete"
-            }
+            TransportErrorKind::Interrupted => "the connection broke before the answer was complete",
             TransportErrorKind::TooLarge => "the answer is larger than the limit",
             TransportErrorKind::Other => "the request could not be carried out",
         })
@@ -246,9 +223,7 @@ impl fmt::Display for TransportError {
 
 impl StdError for TransportError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source
-            .as_ref()
-            .map(|source| &**source as &(dyn StdError + 'static))
+        self.source.as_ref().map(|source| &**source as &(dyn StdError + 'static))
     }
 }
 
@@ -285,10 +260,7 @@ mod tests {
 
     #[test]
     fn debug_shows_no_content() {
-        assert_eq!(
-            format!("{:?}", Body::from("client_secret=x".to_owned())),
-            "Body(15 bytes)"
-        );
+        assert_eq!(format!("{:?}", Body::from("client_secret=x".to_owned())), "Body(15 bytes)");
     }
 
     static_assertions::assert_impl_all!(Body: Send, Sync, Unpin);

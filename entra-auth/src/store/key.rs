@@ -18,19 +18,13 @@ impl Namespace {
     /// Records that can be made again, such as cached tokens: the store may drop them when room is short.
     #[must_use]
     pub const fn rebuildable(name: &'static str) -> Self {
-        Self {
-            name,
-            precious: false,
-        }
+        Self { name, precious: false }
     }
 
     /// Records that cannot be made again, such as accepted turns: the store refuses new ones rather than drop them.
     #[must_use]
     pub const fn precious(name: &'static str) -> Self {
-        Self {
-            name,
-            precious: true,
-        }
+        Self { name, precious: true }
     }
 
     /// The name.
@@ -48,10 +42,7 @@ impl Namespace {
     /// The partition for these parts, for example tenant and user. Parts cannot run into each other.
     #[must_use]
     pub fn partition<S: AsRef<str>>(self, parts: impl IntoIterator<Item = S>) -> Partition {
-        Partition {
-            namespace: self,
-            id: joined(parts),
-        }
+        Partition { namespace: self, id: joined(parts) }
     }
 }
 
@@ -78,10 +69,7 @@ impl Partition {
     /// The key for these parts within the partition.
     #[must_use]
     pub fn key<S: AsRef<str>>(&self, parts: impl IntoIterator<Item = S>) -> Key {
-        Key {
-            partition: self.clone(),
-            name: joined(parts),
-        }
+        Key { partition: self.clone(), name: joined(parts) }
     }
 }
 
@@ -152,9 +140,7 @@ mod tests {
 
     #[test]
     fn debug_shows_no_id() {
-        let key = Namespace::precious("flow")
-            .partition(["marker"])
-            .key(["marker"]);
+        let key = Namespace::precious("flow").partition(["marker"]).key(["marker"]);
         assert!(!format!("{key:?} {:?}", key.partition()).contains("marker"));
     }
 }

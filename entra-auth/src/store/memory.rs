@@ -33,10 +33,7 @@ pub struct MemoryLimits {
 
 impl Default for MemoryLimits {
     fn default() -> Self {
-        Self {
-            total_bytes: 64 << 20,
-            value_bytes: 1 << 20,
-        }
+        Self { total_bytes: 64 << 20, value_bytes: 1 << 20 }
     }
 }
 
@@ -75,10 +72,7 @@ impl MemoryStore {
     /// An empty store.
     #[must_use]
     pub fn new(limits: MemoryLimits) -> Self {
-        Self {
-            limits,
-            state: Mutex::default(),
-        }
+        Self { limits, state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -89,19 +83,10 @@ impl MemoryStore {
 #[async_trait]
 impl Store for MemoryStore {
     async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
-        Ok(self.state().living(key).map(|entry| Record {
-            value: entry.value.clone(),
-            version: entry.version(),
-        }))
+        Ok(self.state().living(key).map(|entry| Record { value: entry.value.clone(), version: entry.version() }))
     }
 
-    async fn put(
-        &self,
-        key: &Key,
-        value: Bytes,
-        ttl: Duration,
-        when: When<'_>,
-    ) -> Result<Put, StoreError> {
+    async fn put(&self, key: &Key, value: Bytes, ttl: Duration, when: When<'_>) -> Result<Put, StoreError> {
         let mut state = self.state();
         if !state.holds(key, when) {
             return Ok(Put::Conflict);
@@ -110,9 +95,7 @@ impl Store for MemoryStore {
             return Err(StoreErrorKind::TooLarge.into());
         }
         let new = cost(key.partition(), key.name(), &value);
-        let old = state
-            .living(key)
-            .map_or(0, |entry| cost(key.partition(), key.name(), &entry.value));
+        let old = state.living(key).map_or(0, |entry| cost(key.partition(), key.name(), &entry.value));
         if !state.make_room(new.saturating_sub(old), self.limits.total_bytes, key) {
             return Err(StoreErrorKind::Full.into());
         }
@@ -120,22 +103,12 @@ impl Store for MemoryStore {
         state.writes += 1;
         let now = Instant::now();
         // Far beyond any real time to live, and still an instant that can be computed.
-        let dies = now
-            .checked_add(ttl)
-            .unwrap_or_else(|| now + Duration::from_secs(86_400 * 3650));
-        let entry = Entry {
-            value,
-            write: state.writes,
-            dies,
-        };
+        let dies = now.checked_add(ttl).unwrap_or_else(|| now + Duration::from_secs(86_400 * 3650));
+        let entry = Entry { value, write: state.writes, dies };
         let version = entry.version();
         state.bytes += new;
         state.deaths.insert((dies, entry.write), key.clone());
-        state
-            .partitions
-            .entry(key.partition().clone())
-            .or_default()
-            .insert(key.name().into(), entry);
+        state.partitions.entry(key.partition().clone()).or_default().insert(key.name().into(), entry);
         Ok(Put::Stored(version))
     }
 
@@ -152,9 +125,7 @@ impl Store for MemoryStore {
         let mut state = self.state();
         for (name, entry) in state.partitions.remove(partition).unwrap_or_default() {
             state.deaths.remove(&(entry.dies, entry.write));
-            state.bytes = state
-                .bytes
-                .saturating_sub(cost(partition, &name, &entry.value));
+            state.bytes = state.bytes.saturating_sub(cost(partition, &name, &entry.value));
         }
         Ok(())
     }
@@ -162,10 +133,7 @@ impl Store for MemoryStore {
 
 impl State {
     fn living(&self, key: &Key) -> Option<&Entry> {
-        self.partitions
-            .get(key.partition())?
-            .get(key.name())
-            .filter(|entry| entry.dies > Instant::now())
+        self.partitions.get(key.partition())?.get(key.name()).filter(|entry| entry.dies > Instant::now())
     }
 
     fn holds(&self, key: &Key, when: When<'_>) -> bool {
@@ -181,9 +149,7 @@ impl State {
             return;
         };
         if let Some(entry) = partition.remove(key.name()) {
-            self.bytes = self
-                .bytes
-                .saturating_sub(cost(key.partition(), key.name(), &entry.value));
+            self.bytes = self.bytes.saturating_sub(cost(key.partition(), key.name(), &entry.value));
             self.deaths.remove(&(entry.dies, entry.write));
         }
         if partition.is_empty() {
@@ -194,17 +160,10 @@ impl State {
     /// Drops the dead, then rebuildable records, until `more` bytes fit. The record about to be replaced is spared.
     fn make_room(&mut self, more: usize, limit: usize, spare: &Key) -> bool {
         let now = Instant::now();
-        let dead: Vec<Key> = self
-            .deaths
-            .range(..(now, u64::MAX))
-            .map(|(_, key)| key.clone())
-            .collect();
+        let dead: Vec<Key> = self.deaths.range(..(now, u64::MAX)).map(|(_, key)| key.clone()).collect();
         dead.iter().for_each(|key| self.forget(key));
         while self.bytes + more > limit {
-            let next = self
-                .deaths
-                .values()
-                .find(|key| !key.partition().namespace().is_precious() && *key != spare);
+            let next = self.deaths.values().find(|key| !key.partition().namespace().is_precious() && *key != spare);
             let Some(key) = next.cloned() else {
                 return false;
             };
@@ -227,10 +186,7 @@ fn cost(partition: &Partition, name: &str, value: &Bytes) -> usize {
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.state();
-        f.debug_struct("MemoryStore")
-            .field("records", &state.deaths.len())
-            .field("bytes", &state.bytes)
-            .finish()
+        f.debug_struct("MemoryStore").field("records", &state.deaths.len()).field("bytes", &state.bytes).finish()
     }
 }
 
@@ -252,60 +208,26 @@ mod tests {
         let store = MemoryStore::new(MemoryLimits::default().total_bytes(2048));
         let value = Bytes::from(vec![0; 300]);
         for n in 0..50 {
-            let put = store
-                .put(
-                    &key(CACHE, &n.to_string()),
-                    value.clone(),
-                    HOUR,
-                    When::Always,
-                )
-                .await;
+            let put = store.put(&key(CACHE, &n.to_string()), value.clone(), HOUR, When::Always).await;
             assert!(matches!(put, Ok(Put::Stored(_))));
         }
         let mut stored = 0;
         let full = loop {
-            match store
-                .put(
-                    &key(TURNS, &stored.to_string()),
-                    value.clone(),
-                    HOUR,
-                    When::Always,
-                )
-                .await
-            {
+            match store.put(&key(TURNS, &stored.to_string()), value.clone(), HOUR, When::Always).await {
                 Ok(_) => stored += 1,
                 Err(error) => break error,
             }
         };
         assert_eq!(full.kind(), StoreErrorKind::Full);
-        assert!(
-            stored >= 3,
-            "rebuildable records had to give way, {stored} fit"
-        );
+        assert!(stored >= 3, "rebuildable records had to give way, {stored} fit");
         for n in 0..stored {
-            assert!(
-                store
-                    .get(&key(TURNS, &n.to_string()))
-                    .await
-                    .unwrap()
-                    .is_some()
-            );
+            assert!(store.get(&key(TURNS, &n.to_string())).await.unwrap().is_some());
         }
         // Replacing a precious record by one of the same size needs no room.
-        assert!(
-            store
-                .put(&key(TURNS, "0"), value.clone(), HOUR, When::Always)
-                .await
-                .is_ok()
-        );
+        assert!(store.put(&key(TURNS, "0"), value.clone(), HOUR, When::Always).await.is_ok());
         // The dead make room.
         tokio::time::advance(HOUR).await;
-        assert!(
-            store
-                .put(&key(TURNS, "new"), value, HOUR, When::Always)
-                .await
-                .is_ok()
-        );
+        assert!(store.put(&key(TURNS, "new"), value, HOUR, When::Always).await.is_ok());
         assert!(format!("{store:?}").contains("records: 1"), "{store:?}");
     }
 
@@ -314,35 +236,16 @@ mod tests {
         let store = MemoryStore::default();
         for n in 0..20 {
             let name = n.to_string();
-            store
-                .put(
-                    &key(CACHE, &name),
-                    Bytes::from(name.clone()),
-                    HOUR,
-                    When::Always,
-                )
-                .await
-                .unwrap();
+            store.put(&key(CACHE, &name), Bytes::from(name.clone()), HOUR, When::Always).await.unwrap();
         }
-        store
-            .remove_partition(&CACHE.partition(["p"]))
-            .await
-            .unwrap();
+        store.remove_partition(&CACHE.partition(["p"])).await.unwrap();
         assert_eq!(format!("{store:?}"), "MemoryStore { records: 0, bytes: 0 }");
     }
 
     #[tokio::test]
     async fn too_large_a_value_is_refused() {
         let store = MemoryStore::new(MemoryLimits::default().value_bytes(10));
-        let error = store
-            .put(
-                &key(CACHE, "a"),
-                Bytes::from(vec![0; 11]),
-                HOUR,
-                When::Always,
-            )
-            .await
-            .unwrap_err();
+        let error = store.put(&key(CACHE, "a"), Bytes::from(vec![0; 11]), HOUR, When::Always).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::TooLarge);
     }
 }

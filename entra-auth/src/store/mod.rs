@@ -26,13 +26,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError>;
 
     /// Writes a record that lives for `ttl`, under a condition.
-    async fn put(
-        &self,
-        key: &Key,
-        value: Bytes,
-        ttl: Duration,
-        when: When<'_>,
-    ) -> Result<Put, StoreError>;
+    async fn put(&self, key: &Key, value: Bytes, ttl: Duration, when: When<'_>) -> Result<Put, StoreError>;
 
     /// Removes a record, under a condition; `true` when one was removed. `When::Absent` removes nothing.
     async fn remove(&self, key: &Key, when: When<'_>) -> Result<bool, StoreError>;
@@ -47,13 +41,7 @@ impl<T: Store + ?Sized> Store for Arc<T> {
         (**self).get(key).await
     }
 
-    async fn put(
-        &self,
-        key: &Key,
-        value: Bytes,
-        ttl: Duration,
-        when: When<'_>,
-    ) -> Result<Put, StoreError> {
+    async fn put(&self, key: &Key, value: Bytes, ttl: Duration, when: When<'_>) -> Result<Put, StoreError> {
         (**self).put(key, value, ttl, when).await
     }
 
@@ -77,10 +65,7 @@ pub struct Record {
 
 impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Record")
-            .field("bytes", &self.value.len())
-            .field("version", &self.version)
-            .finish()
+        f.debug_struct("Record").field("bytes", &self.value.len()).field("version", &self.version).finish()
     }
 }
 
@@ -150,10 +135,7 @@ pub enum StoreErrorKind {
 impl StoreError {
     /// An error with what caused it. The source must hold no key and no value.
     pub fn new(kind: StoreErrorKind, source: impl StdError + Send + Sync + 'static) -> Self {
-        Self {
-            kind,
-            source: Some(Arc::new(source)),
-        }
+        Self { kind, source: Some(Arc::new(source)) }
     }
 
     /// What kind of failure it is.
@@ -171,10 +153,7 @@ impl From<StoreErrorKind> for StoreError {
 
 impl fmt::Debug for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoreError")
-            .field("kind", &self.kind)
-            .field("source", &self.source)
-            .finish()
+        f.debug_struct("StoreError").field("kind", &self.kind).field("source", &self.source).finish()
     }
 }
 
@@ -192,8 +171,6 @@ impl fmt::Display for StoreError {
 
 impl StdError for StoreError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source
-            .as_ref()
-            .map(|source| &**source as &(dyn StdError + 'static))
+        self.source.as_ref().map(|source| &**source as &(dyn StdError + 'static))
     }
 }

@@ -59,11 +59,7 @@ const ATTEMPTS: usize = 16;
 impl<V: Serialize + DeserializeOwned> Table<V> {
     /// A table whose records live for `ttl` after each write.
     pub fn new(store: Arc<dyn Store>, ttl: Duration) -> Self {
-        Self {
-            store,
-            ttl,
-            value: PhantomData,
-        }
+        Self { store, ttl, value: PhantomData }
     }
 
     /// The record under a key.
@@ -81,10 +77,7 @@ impl<V: Serialize + DeserializeOwned> Table<V> {
     ///
     /// Any [`StoreErrorKind`].
     pub async fn insert(&self, key: &Key, value: &V) -> Result<bool, StoreError> {
-        let put = self
-            .store
-            .put(key, encode(value)?, self.ttl, When::Absent)
-            .await?;
+        let put = self.store.put(key, encode(value)?, self.ttl, When::Absent).await?;
         Ok(matches!(put, Put::Stored(_)))
     }
 
@@ -101,21 +94,14 @@ impl<V: Serialize + DeserializeOwned> Table<V> {
         mut change: impl FnMut(Option<V>) -> (Change<V>, R),
     ) -> Result<R, TableError> {
         for _ in 0..ATTEMPTS {
-            let (old, version) = self
-                .read(key)
-                .await?
-                .map_or((None, None), |(value, version)| {
-                    (Some(value), Some(version))
-                });
+            let (old, version) =
+                self.read(key).await?.map_or((None, None), |(value, version)| (Some(value), Some(version)));
             let when = version.as_ref().map_or(When::Absent, When::Unchanged);
             let (change, result) = change(old);
             let done = match change {
                 Change::Keep => true,
                 Change::Set(value) => {
-                    matches!(
-                        self.store.put(key, encode(&value)?, self.ttl, when).await?,
-                        Put::Stored(_)
-                    )
+                    matches!(self.store.put(key, encode(&value)?, self.ttl, when).await?, Put::Stored(_))
                 }
                 Change::Remove => version.is_none() || self.store.remove(key, when).await?,
             };
@@ -148,9 +134,7 @@ impl<V: Serialize + DeserializeOwned> Table<V> {
         let Some(Record { value, version }) = self.store.get(key).await? else {
             return Ok(None);
         };
-        let json = value
-            .strip_prefix(&[JSON_V1])
-            .ok_or(StoreErrorKind::Corrupt)?;
+        let json = value.strip_prefix(&[JSON_V1]).ok_or(StoreErrorKind::Corrupt)?;
         // serde's message can quote the content, so it is not passed on.
         let value = serde_json::from_slice(json).map_err(|_| StoreErrorKind::Corrupt)?;
         Ok(Some((value, version)))
@@ -165,20 +149,13 @@ fn encode<V: Serialize>(value: &V) -> Result<Bytes, StoreError> {
 
 impl<V> Clone for Table<V> {
     fn clone(&self) -> Self {
-        Self {
-            store: Arc::clone(&self.store),
-            ttl: self.ttl,
-            value: PhantomData,
-        }
+        Self { store: Arc::clone(&self.store), ttl: self.ttl, value: PhantomData }
     }
 }
 
 impl<V> fmt::Debug for Table<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Table")
-            .field("store", &self.store)
-            .field("ttl", &self.ttl)
-            .finish_non_exhaustive()
+        f.debug_struct("Table").field("store", &self.store).field("ttl", &self.ttl).finish_non_exhaustive()
     }
 }
 
@@ -193,8 +170,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn concurrent_updates_lose_nothing() {
-        let table: Table<u64> =
-            Table::new(Arc::new(MemoryStore::default()), Duration::from_secs(60));
+        let table: Table<u64> = Table::new(Arc::new(MemoryStore::default()), Duration::from_secs(60));
         let tasks: Vec<_> = (0..8)
             .map(|_| {
                 let table = table.clone();
@@ -219,8 +195,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_first_insert_wins() {
-        let table: Table<u64> =
-            Table::new(Arc::new(MemoryStore::default()), Duration::from_secs(60));
+        let table: Table<u64> = Table::new(Arc::new(MemoryStore::default()), Duration::from_secs(60));
         assert!(table.insert(&key(), &1).await.unwrap());
         assert!(!table.insert(&key(), &2).await.unwrap());
         assert_eq!(table.get(&key()).await.unwrap(), Some(1));
@@ -233,15 +208,8 @@ mod tests {
         let store = Arc::new(MemoryStore::default());
         let table: Table<u64> = Table::new(store.clone(), Duration::from_secs(60));
         for bytes in [&b""[..], b"7", b"\x027", b"\x01\"marker\""] {
-            let _ = store
-                .put(
-                    &key(),
-                    Bytes::copy_from_slice(bytes),
-                    Duration::from_secs(60),
-                    When::Always,
-                )
-                .await
-                .unwrap();
+            let _ =
+                store.put(&key(), Bytes::copy_from_slice(bytes), Duration::from_secs(60), When::Always).await.unwrap();
             let error = table.get(&key()).await.unwrap_err();
             assert_eq!(error.kind(), StoreErrorKind::Corrupt);
             assert!(!format!("{error:?}").contains("marker"));
