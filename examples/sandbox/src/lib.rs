@@ -1,1 +1,26 @@
-//! A Microsoft cloud on loopback.
+#![doc = include_str!("../README.md")]
+
+mod channel;
+mod clock;
+/// The fixed world: tenants, registrations, users. Every value is public.
+pub mod constants;
+mod control;
+mod der;
+mod entra;
+mod faults;
+mod foundry;
+mod journal;
+mod keys;
+mod sandbox;
+mod server;
+mod state;
+mod tls;
+mod tokens;
+mod tokenservice;
+mod wire;
+
+pub use channel::Teams;
+pub use entra::Consent;
+pub use faults::{Fault, FaultKind};
+pub use journal::Recorded;
+pub use sandbox::{Builder, Restart, Sandbox};

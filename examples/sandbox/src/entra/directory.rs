@@ -1,0 +1,328 @@
+//! App registrations, their credentials, consent, and conditions on users.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+
+use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+
+use crate::constants::{
+    BOT_APP_ID, BOT_APP_SECRET, BOT_EXPIRED_SECRET, CERT_APP_ID, CONNECTOR_RESOURCE, FOUNDRY_RESOURCE, GRAPH_APP_ID,
+    GRAPH_RESOURCE, HOME_TENANT, OTHER_APP_ID, OTHER_APP_SECRET, RESOURCE_TENANT, SERVICE_APP_ID, SERVICE_APP_SECRET,
+    SERVICE_RESOURCE, SSO_RESOURCE, TEAMS_CLIENT_ID,
+};
+use crate::der::{self, CertificateFacts};
+use crate::keys;
+use crate::tokens::Version;
+
+/// Permission of a client to call a resource for a user, or for all users of the home tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Consent {
+    /// App id of the client.
+    pub client: String,
+    /// App id or identifier URI of the resource.
+    pub resource: String,
+    /// Object id of the user; absent for consent an administrator gave for everyone.
+    #[serde(default)]
+    pub user: Option<String>,
+}
+
+impl Consent {
+    /// Consent of an administrator, for every user.
+    pub fn of_admin(client: &str, resource: &str) -> Self {
+        Self { client: client.to_owned(), resource: resource.to_owned(), user: None }
+    }
+
+    /// Consent of one user.
+    pub fn of_user(oid: &str, client: &str, resource: &str) -> Self {
+        Self { client: client.to_owned(), resource: resource.to_owned(), user: Some(oid.to_owned()) }
+    }
+
+    /// The same with the resource by the name the directory keeps.
+    fn canonical(&self) -> Self {
+        let resource = resource(&self.resource).map_or_else(|| self.resource.clone(), |found| found.id.to_owned());
+        Self { resource, client: self.client.to_ascii_lowercase(), user: self.user.clone() }
+    }
+}
+
+/// An API that tokens are issued for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Resource {
+    /// App id.
+    pub(crate) id: &'static str,
+    /// Names a client may ask it by, beside the id.
+    pub(crate) uris: &'static [&'static str],
+    /// `aud` of its tokens.
+    pub(crate) audience: &'static str,
+    /// Token generation of its registration.
+    pub(crate) version: Version,
+    /// Delegated permissions it offers; `.default` stands for all.
+    pub(crate) scopes: &'static [&'static str],
+    /// The claim of `roles` an app-only token carries.
+    pub(crate) roles: &'static [&'static str],
+}
+
+/// App id of the Foundry data plane as the sandbox names it.
+const FOUNDRY_APP_ID: &str = "18a66f5f-dbdf-4c17-9dd7-1634712a9cbe";
+/// App id of the connector as the sandbox names it.
+const CONNECTOR_APP_ID: &str = "7f1b3d52-0000-4000-8000-00000000bf00";
+
+const RESOURCES: [Resource; 5] = [
+    Resource {
+        id: CONNECTOR_APP_ID,
+        uris: &[CONNECTOR_RESOURCE],
+        audience: CONNECTOR_RESOURCE,
+        version: Version::V1,
+        scopes: &[],
+        roles: &[],
+    },
+    Resource {
+        id: FOUNDRY_APP_ID,
+        uris: &[FOUNDRY_RESOURCE],
+        audience: FOUNDRY_RESOURCE,
+        version: Version::V1,
+        scopes: &["user_impersonation"],
+        roles: &[],
+    },
+    Resource {
+        id: GRAPH_APP_ID,
+        uris: &[GRAPH_RESOURCE],
+        audience: GRAPH_RESOURCE,
+        version: Version::V1,
+        scopes: &["User.Read", "profile", "openid", "email"],
+        roles: &["User.Read.All"],
+    },
+    Resource {
+        id: BOT_APP_ID,
+        uris: &[SSO_RESOURCE],
+        audience: BOT_APP_ID,
+        version: Version::V2,
+        scopes: &["access_as_user"],
+        roles: &[],
+    },
+    Resource {
+        id: SERVICE_APP_ID,
+        uris: &[SERVICE_RESOURCE],
+        audience: SERVICE_APP_ID,
+        version: Version::V2,
+        scopes: &["access_as_user"],
+        roles: &["Service.Call"],
+    },
+];
+
+/// The API with this app id or identifier URI. URIs are compared exactly, ids without case.
+pub(crate) fn resource(name: &str) -> Option<&'static Resource> {
+    let name = name.strip_suffix('/').unwrap_or(name);
+    RESOURCES.iter().find(|resource| resource.id.eq_ignore_ascii_case(name) || resource.uris.contains(&name))
+}
+
+/// A client registration.
+#[derive(Debug, Clone)]
+pub(crate) struct App {
+    /// App id.
+    pub(crate) id: String,
+    /// Name in error texts.
+    pub(crate) name: String,
+    /// Tenants that have its service principal.
+    pub(crate) tenants: Vec<&'static str>,
+    secrets: Vec<Secret>,
+    certificates: Vec<Certificate>,
+}
+
+#[derive(Debug, Clone)]
+struct Secret {
+    value: String,
+    expired: bool,
+}
+
+/// A certificate of an app.
+#[derive(Debug, Clone)]
+pub(crate) struct Certificate {
+    /// SHA-256 of the DER, base64url.
+    pub(crate) sha256: String,
+    /// SHA-1 of the DER, base64url.
+    pub(crate) sha1: String,
+    /// Key and validity.
+    pub(crate) facts: CertificateFacts,
+}
+
+/// What came of a secret check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SecretCheck {
+    /// It is one of the app's.
+    Good,
+    /// It was one of the app's.
+    Expired,
+    /// It never was.
+    Wrong,
+}
+
+impl App {
+    fn new(id: &str, name: &str, tenants: &[&'static str], secrets: &[(&str, bool)]) -> Self {
+        let secrets =
+            secrets.iter().map(|(value, expired)| Secret { value: (*value).to_owned(), expired: *expired }).collect();
+        Self { id: id.to_owned(), name: name.to_owned(), tenants: tenants.to_vec(), secrets, certificates: Vec::new() }
+    }
+
+    /// Judges a client secret.
+    pub(crate) fn secret(&self, given: &str) -> SecretCheck {
+        match self.secrets.iter().find(|secret| secret.value == given) {
+            Some(secret) if secret.expired => SecretCheck::Expired,
+            Some(_) => SecretCheck::Good,
+            None => SecretCheck::Wrong,
+        }
+    }
+
+    /// The registered certificate with this thumbprint, SHA-256 or SHA-1, base64url.
+    pub(crate) fn certificate(&self, thumbprint: &str) -> Option<&Certificate> {
+        self.certificates.iter().find(|certificate| [&certificate.sha256, &certificate.sha1].contains(&&thumbprint.to_owned()))
+    }
+}
+
+/// Everything Entra knows.
+pub(crate) struct Directory {
+    apps: HashMap<String, App>,
+    consents: HashSet<Consent>,
+    used_assertions: HashMap<String, i64>,
+    mfa_required: HashSet<String>,
+    certificate_pem: String,
+}
+
+impl Directory {
+    /// The registrations of the constants, full consent, and one generated certificate that both the bot and the
+    /// certificate app accept.
+    pub(crate) fn new() -> io::Result<Self> {
+        let both: &[&str] = &[RESOURCE_TENANT, HOME_TENANT];
+        let apps = [
+            App::new(BOT_APP_ID, "Sandbox Bot", both, &[(BOT_APP_SECRET, false), (BOT_EXPIRED_SECRET, true)]),
+            App::new(SERVICE_APP_ID, "Sandbox Service", both, &[(SERVICE_APP_SECRET, false)]),
+            App::new(CERT_APP_ID, "Sandbox Certificate App", both, &[]),
+            App::new(OTHER_APP_ID, "Sandbox Other App", &[RESOURCE_TENANT], &[(OTHER_APP_SECRET, false)]),
+        ];
+        let consents = [
+            Consent::of_admin(BOT_APP_ID, GRAPH_APP_ID),
+            Consent::of_admin(BOT_APP_ID, SERVICE_APP_ID),
+            Consent::of_admin(BOT_APP_ID, BOT_APP_ID),
+            Consent::of_admin(SERVICE_APP_ID, GRAPH_APP_ID),
+            Consent::of_admin(SERVICE_APP_ID, FOUNDRY_APP_ID),
+            Consent::of_admin(TEAMS_CLIENT_ID, BOT_APP_ID),
+        ];
+        let (der, certificate_pem) = generated_certificate()?;
+        let mut directory = Self {
+            apps: apps.into_iter().map(|app| (app.id.clone(), app)).collect(),
+            consents: consents.into_iter().collect(),
+            used_assertions: HashMap::new(),
+            mfa_required: HashSet::new(),
+            certificate_pem,
+        };
+        for app in [CERT_APP_ID, BOT_APP_ID] {
+            directory.add_certificate(app, &der).map_err(io::Error::other)?;
+        }
+        Ok(directory)
+    }
+
+    /// The registration of a client, in any tenant.
+    pub(crate) fn app(&self, id: &str) -> Option<&App> {
+        self.apps.get(&id.to_ascii_lowercase())
+    }
+
+    /// Whether this app is registered as the Azure Bot.
+    pub(crate) fn is_bot(&self, id: &str) -> bool {
+        id.eq_ignore_ascii_case(BOT_APP_ID)
+    }
+
+    /// Private key and certificate of the generated certificate, PEM.
+    pub(crate) fn certificate_pem(&self) -> &str {
+        &self.certificate_pem
+    }
+
+    /// Registers the first certificate of a PEM text with an app.
+    pub(crate) fn register_certificate(&mut self, app: &str, pem: &str) -> Result<(), String> {
+        let der = certificate_of(pem).ok_or_else(|| "no certificate in this PEM text".to_owned())?;
+        self.add_certificate(app, &der)
+    }
+
+    fn add_certificate(&mut self, app: &str, der: &[u8]) -> Result<(), String> {
+        let facts = der::certificate(der).ok_or_else(|| "not an X.509 certificate".to_owned())?;
+        let hash = |algorithm| URL_SAFE_NO_PAD.encode(aws_lc_rs::digest::digest(algorithm, der));
+        let certificate = Certificate {
+            sha256: hash(&aws_lc_rs::digest::SHA256),
+            sha1: hash(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY),
+            facts,
+        };
+        let app = self.apps.get_mut(&app.to_ascii_lowercase()).ok_or_else(|| "no such app".to_owned())?;
+        app.certificates.push(certificate);
+        Ok(())
+    }
+
+    /// Records consent.
+    pub(crate) fn grant(&mut self, consent: &Consent) {
+        self.consents.insert(consent.canonical());
+    }
+
+    /// Takes consent back. Without a user, everyone's is taken, administrator's and users'.
+    pub(crate) fn revoke(&mut self, consent: &Consent) {
+        let gone = consent.canonical();
+        self.consents.retain(|held| {
+            held.client != gone.client
+                || held.resource != gone.resource
+                || (gone.user.is_some() && held.user != gone.user)
+        });
+    }
+
+    /// Whether the client may call the resource for this user.
+    pub(crate) fn has_consent(&self, oid: &str, client: &str, resource: &str) -> bool {
+        [Consent::of_admin(client, resource), Consent::of_user(oid, client, resource)]
+            .iter()
+            .any(|consent| self.consents.contains(&consent.canonical()))
+    }
+
+    /// Makes On-Behalf-Of for this user fail with a claims challenge, or work again.
+    pub(crate) fn require_mfa(&mut self, oid: &str, required: bool) {
+        if required {
+            self.mfa_required.insert(oid.to_owned());
+        } else {
+            self.mfa_required.remove(oid);
+        }
+    }
+
+    /// Whether this user must do more to sign in.
+    pub(crate) fn needs_mfa(&self, oid: &str) -> bool {
+        self.mfa_required.contains(oid)
+    }
+
+    /// Notes a client assertion; false when its `jti` was seen before within its life.
+    pub(crate) fn first_use(&mut self, client: &str, jti: &str, expires: i64, now: i64) -> bool {
+        self.used_assertions.retain(|_, end| *end > now);
+        self.used_assertions.insert(format!("{client}/{jti}"), expires).is_none()
+    }
+}
+
+fn generated_certificate() -> io::Result<(Vec<u8>, String)> {
+    let failed = || io::Error::other("certificate generation failed");
+    let pair = KeyPair::generate(KeySize::Rsa2048).map_err(|_| failed())?;
+    let pkcs8: Pkcs8V1Der<'static> = pair.as_der().map_err(|_| failed())?;
+    let der = keys::self_signed(pkcs8.as_ref(), "m365-sandbox client")?;
+    let pem = format!("{}{}", block("PRIVATE KEY", pkcs8.as_ref()), block("CERTIFICATE", &der));
+    Ok((der, pem))
+}
+
+fn block(label: &str, der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    let mut lines = vec![format!("-----BEGIN {label}-----")];
+    lines.extend(text.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line).into_owned()));
+    lines.push(format!("-----END {label}-----\n"));
+    lines.join("\n")
+}
+
+fn certificate_of(pem: &str) -> Option<Vec<u8>> {
+    let (_, rest) = pem.split_once("-----BEGIN CERTIFICATE-----")?;
+    let (body, _) = rest.split_once("-----END CERTIFICATE-----")?;
+    let packed: String = body.split_whitespace().collect();
+    STANDARD.decode(packed).ok()
+}

@@ -1,0 +1,90 @@
+//! The error body of the token endpoint, with the real codes.
+
+use axum::Json;
+use axum::response::{IntoResponse as _, Response};
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::state::{Shared, uuid};
+
+/// One refusal of Entra.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OAuthError {
+    status: u16,
+    error: &'static str,
+    code: u32,
+    text: String,
+    suberror: Option<&'static str>,
+    claims: Option<String>,
+}
+
+impl OAuthError {
+    /// A refusal: `error`, AADSTS number and text without the prefix.
+    pub(crate) fn new(status: u16, error: &'static str, code: u32, text: impl Into<String>) -> Self {
+        Self { status, error, code, text: text.into(), suberror: None, claims: None }
+    }
+
+    /// Adds the sub-error.
+    #[must_use]
+    pub(crate) fn suberror(mut self, suberror: &'static str) -> Self {
+        self.suberror = Some(suberror);
+        self
+    }
+
+    /// Adds a claims challenge.
+    #[must_use]
+    pub(crate) fn claims(mut self, claims: String) -> Self {
+        self.claims = Some(claims);
+        self
+    }
+
+    /// The AADSTS number.
+    pub(crate) fn code(&self) -> u32 {
+        self.code
+    }
+
+    /// The JSON body. `correlation` is the caller's `client-request-id`.
+    pub(crate) fn body(&self, shared: &Shared, correlation: Option<&str>) -> Value {
+        let (trace, now) = (uuid(), shared.clock.entra_timestamp());
+        let correlation = correlation.map_or_else(uuid, str::to_owned);
+        let mut body = json!({
+            "error": self.error,
+            "error_description": format!(
+                "AADSTS{}: {} Trace ID: {trace} Correlation ID: {correlation} Timestamp: {now}",
+                self.code, self.text,
+            ),
+            "error_codes": [self.code],
+            "timestamp": now,
+            "trace_id": trace,
+            "correlation_id": correlation,
+            "error_uri": format!("{}/error?code={}", shared.authority(), self.code),
+        });
+        if let Some(suberror) = self.suberror {
+            body["suberror"] = json!(suberror);
+        }
+        if let Some(claims) = &self.claims {
+            body["claims"] = json!(claims);
+        }
+        body
+    }
+
+    /// The HTTP answer.
+    pub(crate) fn response(&self, shared: &Shared, correlation: Option<&str>) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::BAD_REQUEST);
+        (status, Json(self.body(shared, correlation))).into_response()
+    }
+}
+
+/// AADSTS90002.
+pub(crate) fn unknown_tenant(tenant: &str) -> OAuthError {
+    OAuthError::new(
+        400,
+        "invalid_request",
+        90002,
+        format!(
+            "Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID and are signing into the \
+             correct cloud. Check with your subscription administrator, this may happen if there are no active \
+             subscriptions for the tenant."
+        ),
+    )
+}
