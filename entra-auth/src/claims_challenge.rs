@@ -84,7 +84,7 @@ fn bearer_parameters(header: &str) -> Vec<(&str, String)> {
     let mut in_bearer = false;
     let mut rest = header.trim_start_matches([' ', ',', '\t']);
     while !rest.is_empty() {
-        let end = rest.find(|c: char| c == ' ' || c == '=' || c == ',').unwrap_or(rest.len());
+        let end = rest.find([' ', '=', ',']).unwrap_or(rest.len());
         let (word, tail) = rest.split_at(end);
         let tail = tail.trim_start_matches(' ');
         if let Some(value) = tail.strip_prefix('=') {

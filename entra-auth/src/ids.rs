@@ -1,6 +1,6 @@
 //! Identifiers that are parsed once, at the edge.
 
-use std::{borrow::Cow, fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -18,7 +18,7 @@ macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $what:literal, $parse:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name(Box<str>);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// The identifier as it goes on the wire.
@@ -32,7 +32,7 @@ macro_rules! id {
             type Err = ParseIdError;
 
             fn from_str(text: &str) -> Result<Self, ParseIdError> {
-                let parse: fn(&str) -> Result<Box<str>, &'static str> = $parse;
+                let parse: fn(&str) -> Result<Arc<str>, &'static str> = $parse;
                 parse(text).map(Self).map_err(|why| ParseIdError { what: $what, why })
             }
         }
@@ -185,7 +185,7 @@ impl fmt::Display for CorrelationId {
     }
 }
 
-fn guid(text: &str) -> Result<Box<str>, &'static str> {
+fn guid(text: &str) -> Result<Arc<str>, &'static str> {
     const WHY: &str = "expected a GUID such as 11111111-2222-3333-4444-555555555555";
     let shape_holds = text.len() == 36
         && text.bytes().enumerate().all(|(at, b)| match at {
@@ -195,7 +195,7 @@ fn guid(text: &str) -> Result<Box<str>, &'static str> {
     if shape_holds { Ok(text.to_ascii_lowercase().into()) } else { Err(WHY) }
 }
 
-fn parse_tenant(text: &str) -> Result<Box<str>, &'static str> {
+fn parse_tenant(text: &str) -> Result<Arc<str>, &'static str> {
     if let Ok(id) = guid(text) {
         return Ok(id);
     }

@@ -6,6 +6,8 @@ mod claims_challenge;
 mod clock;
 mod credential;
 mod error;
+#[cfg(any(feature = "acquire", feature = "validate"))]
+mod flight;
 mod ids;
 mod random;
 #[cfg(feature = "reqwest")]

@@ -1,4 +1,4 @@
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 /// The scopes of a token request: ordered and without duplicates from the start, so that two spellings of one request
 /// share one cache entry.
@@ -13,8 +13,15 @@ use std::{fmt, str::FromStr};
 /// assert_eq!(a.to_string(), "Mail.Read User.Read");
 /// # Ok::<(), entra_auth::InvalidScopes>(())
 /// ```
-#[derive(Clone, Debug)]
-pub struct Scopes(Box<[Box<str>]>);
+#[derive(Clone)]
+pub struct Scopes(Arc<Texts>);
+
+struct Texts {
+    /// As it goes on the wire.
+    wire: Box<str>,
+    /// In lower case, for comparison.
+    folded: Box<str>,
+}
 
 /// The text is not a list of scopes: it is empty, longer than 8 KiB, or a scope holds a character that RFC 6749
 /// section 3.3 forbids. Who can fix it: the developer.
@@ -29,25 +36,34 @@ impl Scopes {
     ///
     /// [`InvalidScopes`] when there is none, or one is not a scope.
     pub fn new<S: AsRef<str>>(scopes: impl IntoIterator<Item = S>) -> Result<Self, InvalidScopes> {
-        let mut all: Vec<Box<str>> = Vec::new();
+        let mut all: Vec<String> = Vec::new();
         for scope in scopes {
             for scope in scope.as_ref().split(' ').filter(|scope| !scope.is_empty()) {
                 // RFC 6749 section 3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E )
                 if !scope.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e)) {
                     return Err(InvalidScopes);
                 }
-                all.push(scope.into());
+                all.push(scope.to_owned());
             }
         }
         all.sort_by_cached_key(|scope| scope.to_ascii_lowercase());
         all.dedup_by(|a, b| a.eq_ignore_ascii_case(b));
-        let length: usize = all.iter().map(|scope| scope.len() + 1).sum();
-        if all.is_empty() || length > 8192 { Err(InvalidScopes) } else { Ok(Self(all.into())) }
+        let wire = all.join(" ");
+        if wire.is_empty() || wire.len() > 8192 {
+            return Err(InvalidScopes);
+        }
+        Ok(Self(Arc::new(Texts { folded: wire.to_ascii_lowercase().into(), wire: wire.into() })))
     }
 
     /// The scopes in order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.0.iter().map(|scope| &**scope)
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.wire.split(' ')
+    }
+
+    /// The list as it goes on the wire, separated by spaces.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0.wire
     }
 }
 
@@ -69,7 +85,7 @@ impl TryFrom<&str> for Scopes {
 
 impl PartialEq for Scopes {
     fn eq(&self, other: &Self) -> bool {
-        self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(|(a, b)| a.eq_ignore_ascii_case(b))
+        self.0.folded == other.0.folded
     }
 }
 
@@ -77,25 +93,19 @@ impl Eq for Scopes {}
 
 impl std::hash::Hash for Scopes {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        for scope in &self.0 {
-            for byte in scope.bytes() {
-                state.write_u8(byte.to_ascii_lowercase());
-            }
-            state.write_u8(b' ');
-        }
+        self.0.folded.hash(state);
     }
 }
 
-/// The list as it goes on the wire, separated by spaces.
+impl fmt::Debug for Scopes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Scopes({})", self.0.wire)
+    }
+}
+
 impl fmt::Display for Scopes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, scope) in self.0.iter().enumerate() {
-            if at > 0 {
-                f.write_str(" ")?;
-            }
-            f.write_str(scope)?;
-        }
-        Ok(())
+        f.write_str(&self.0.wire)
     }
 }
 

@@ -45,8 +45,10 @@ pub struct Body(Inner);
 enum Inner {
     Bytes(Bytes),
     // The mutex is never contended (`get_mut` only); it makes the body `Sync` without asking that of the stream.
-    Stream(Mutex<Pin<Box<dyn Stream<Item = Result<Bytes, TransportError>> + Send>>>),
+    Stream(Mutex<Chunks>),
 }
+
+type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, TransportError>> + Send>>;
 
 impl Body {
     /// A body without content.

@@ -236,7 +236,7 @@ mod tests {
         let store = MemoryStore::default();
         for n in 0..20 {
             let name = n.to_string();
-            store.put(&key(CACHE, &name), Bytes::from(name.clone()), HOUR, When::Always).await.unwrap();
+            let _ = store.put(&key(CACHE, &name), Bytes::from(name.clone()), HOUR, When::Always).await.unwrap();
         }
         store.remove_partition(&CACHE.partition(["p"])).await.unwrap();
         assert_eq!(format!("{store:?}"), "MemoryStore { records: 0, bytes: 0 }");
