@@ -1,0 +1,162 @@
+//! The Foundry side of the sandbox: one project with conversations, responses and agents, as raw JSON from the wire
+//! reference.
+//!
+//! Two bases below `/foundry`, as in the cloud. `/api/projects/{project}/openai/v1` needs `agent_reference` (or a model) in the body and
+//! takes no `api-version`; `/api/projects/{project}/agents/{agent}/endpoint/protocols/openai` has the agent in the
+//! path and needs `api-version=v1`, as `GET /api/projects/{project}/agents[/{agent}]` does.
+//!
+//! # Agents
+//!
+//! Each agent has version `1`. The default agent answers from the stored conversation. A message to it that begins
+//! with `sandbox:NAME` gets the stream behaviour of agent NAME for that one turn.
+//!
+//! | agent | what it does |
+//! | --- | --- |
+//! | the default, `hosted-agent` | recalls what the user told ("my name is X", "my K is V", "remember that …") |
+//! | `slow-agent`, `hosted-slow-agent` | a pause (300 ms, or `structured_inputs.delay_ms`) and a comment before each delta |
+//! | `hang-agent`, `hosted-hang-agent` | two events, then nothing for ever |
+//! | `silent-agent` | not even a status line |
+//! | `error-flat-agent` | half an answer, then `error` with flat members |
+//! | `error-nested-agent` | half an answer, then `error` with an `error` object |
+//! | `error-bare-agent` | half an answer, then a frame without type that has an `error` object |
+//! | `failed-agent`, `hosted-failed-agent` | half an answer, then `response.failed` |
+//! | `truncated-agent` | half an answer, then the connection breaks; the response is stored as completed |
+//! | `ends-early-agent` | the same, but the body ends properly |
+//! | `unclosed-agent` | the terminal event lacks its blank line |
+//! | `unknown-event-agent` | event types nobody knows between the known ones |
+//! | `unknown-item-agent` | an output item of an unknown type before the message |
+//! | `workflow-agent` | a `workflow_action` item before the message |
+//! | `reasoning-agent` | a `reasoning` item before the message |
+//! | `citation-agent` | a message with a `url_citation` and a `file_citation` |
+//! | `refusal-agent` | a refusal part |
+//! | `incomplete-agent` | `response.incomplete` for `max_output_tokens` |
+//! | `content-filter-agent` | `response.incomplete` for `content_filter` |
+//! | `function-agent` | calls `get_weather`; cites the `function_call_output`; without one the conversation is poisoned |
+//! | `approval-agent` | asks for an MCP approval; obeys the answer |
+//! | `consent-agent`, `hosted-consent-agent` | `oauth_consent_request`, ends as incomplete; answers the next turn |
+//! | `consent-completed-agent` | the early form: the item has no `done`, the response ends as completed |
+//! | `big-agent` | one delta of 4 MiB |
+//! | `done-agent` | `data: [DONE]` after the end |
+//! | `json-agent` | ignores `stream` and answers with JSON |
+//! | `gap-agent` | sequence numbers jump, one event comes twice |
+//! | `crlf-agent`, `cr-agent` | a byte order mark; lines end with CR LF, or with CR |
+//! | `multiline-agent` | the JSON of an event in several `data:` lines |
+//! | `split-agent` | chunks of one to seven bytes |
+//! | `lost-agent` | the work is done and stored, the answer is a bare 503 |
+//! | `throttled-agent`, `throttled-once-agent` | 429 with `Retry-After: 1`, always or the first time |
+//! | `gateway-throttled-agent` | 429 in the form of API Management |
+//! | `unavailable-agent`, `unavailable-once-agent` | a bare 503, always or the first time |
+//! | `server-error-agent`, `html-agent`, `timed-out-agent`, `not-ready-agent` | 500; 502 with HTML; 408; 424 |
+//! | `preview-agent` | 403 `preview_feature_required` without its `Foundry-Features` |
+
+mod agents;
+mod brain;
+mod conversations;
+mod error;
+mod http;
+mod ids;
+mod items;
+mod plays;
+mod request;
+mod responses;
+mod run;
+mod script;
+mod sse;
+mod store;
+mod turn;
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use ::http::HeaderMap;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::Value;
+
+use crate::clock::Clock;
+use crate::constants::FOUNDRY_AGENT;
+use crate::state::lock;
+use crate::tokens::{Caller, Refusal};
+use agents::Agent;
+use error::ApiError;
+use store::Store;
+
+/// Judges the bearer of a request.
+pub(crate) type Authorize = Arc<dyn Fn(&HeaderMap) -> Result<Caller, Refusal> + Send + Sync>;
+
+/// What the rest of the sandbox decides.
+#[derive(Clone)]
+pub(crate) struct Config {
+    /// Who may call, and who that is.
+    pub(crate) authorize: Authorize,
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config").finish_non_exhaustive()
+    }
+}
+
+/// The routes below `/foundry`, with a project that holds nothing yet.
+pub(crate) fn router(config: Config) -> Router {
+    let foundry = Arc::new(Foundry { config, clock: Clock::default(), store: Mutex::default() });
+    let project = Router::new()
+        .nest("/openai/v1", openai())
+        .nest("/agents/{endpoint_agent}/endpoint/protocols/openai", openai())
+        .route("/agents", get(list_agents))
+        .route("/agents/{agent}", get(get_agent));
+    let account = Router::new()
+        .nest("/api/projects/{project}", project)
+        .fallback(http::no_route)
+        .method_not_allowed_fallback(http::no_method)
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&foundry), http::front_door))
+        .with_state(foundry);
+    Router::new().nest("/foundry", account)
+}
+
+/// The project.
+#[derive(Debug)]
+pub(crate) struct Foundry {
+    config: Config,
+    clock: Clock,
+    store: Mutex<Store>,
+}
+
+impl Foundry {
+    /// The state. Never held over an await.
+    fn store(&self) -> MutexGuard<'_, Store> {
+        lock(&self.store)
+    }
+}
+
+fn openai() -> Router<Arc<Foundry>> {
+    Router::new()
+        .route("/conversations", post(conversations::create).get(conversations::list))
+        .route(
+            "/conversations/{conversation}",
+            get(conversations::get).post(conversations::update).delete(conversations::delete),
+        )
+        .route("/conversations/{conversation}/items", get(conversations::list_items).post(conversations::create_items))
+        .route(
+            "/conversations/{conversation}/items/{item}",
+            get(conversations::get_item).delete(conversations::delete_item),
+        )
+        .route("/responses", post(responses::create).get(responses::list))
+        .route("/responses/{response}", get(responses::get).delete(responses::delete))
+        .route("/responses/{response}/cancel", post(responses::cancel))
+        .route("/responses/{response}/input_items", get(responses::input_items))
+}
+
+async fn list_agents(call: http::Call) -> Result<Json<Value>, ApiError> {
+    let created_at = call.foundry.clock.now();
+    let names = Agent::names(FOUNDRY_AGENT);
+    let found = names.iter().filter_map(|name| Agent::find(name, FOUNDRY_AGENT));
+    let all: Vec<Value> = found.map(|agent| agent.resource(created_at)).collect();
+    call.page(&all).map(Json)
+}
+
+async fn get_agent(call: http::Call) -> Result<Json<Value>, ApiError> {
+    let name = call.param("agent");
+    let agent =
+        Agent::find(name, FOUNDRY_AGENT).ok_or_else(|| ApiError::not_found(&format!("Agent {name} not found.")))?;
+    Ok(Json(agent.resource(call.foundry.clock.now())))
+}
