@@ -1,0 +1,124 @@
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer};
+use serde::ser::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use super::error::ModelError;
+
+/// A JSON value kept as the bytes it came in: number spelling, escapes, member order and all.
+///
+/// Parse it on demand with [`RawJson::parse`]. Its `Debug` shows the size only. Two values are equal
+/// when their bytes are.
+///
+/// ```
+/// use botframework_activity::RawJson;
+///
+/// let raw = RawJson::from_text("12345678901234567890.10")?;
+/// assert_eq!(raw.get(), "12345678901234567890.10");
+/// assert_eq!(RawJson::from_value(&["a"])?.parse::<Vec<String>>()?, ["a"]);
+/// # Ok::<(), botframework_activity::ModelError>(())
+/// ```
+#[derive(Clone)]
+pub struct RawJson(Box<RawValue>);
+
+impl RawJson {
+    /// Writes a value as JSON.
+    ///
+    /// # Errors
+    /// [`ModelErrorKind::Encode`](crate::ModelErrorKind::Encode) when the value cannot be JSON (a map
+    /// with keys that are no strings, a failing `Serialize`). The caller's code is at fault.
+    pub fn from_value<T: Serialize + ?Sized>(value: &T) -> Result<Self, ModelError> {
+        match serde_json::value::to_raw_value(value) {
+            Ok(raw) => Ok(Self(raw)),
+            Err(_) => Err(ModelError::encode()),
+        }
+    }
+
+    /// Takes text that must be exactly one JSON value.
+    ///
+    /// # Errors
+    /// [`ModelErrorKind::Malformed`](crate::ModelErrorKind::Malformed) when it is not.
+    pub fn from_text(text: impl Into<String>) -> Result<Self, ModelError> {
+        match RawValue::from_string(text.into()) {
+            Ok(raw) => Ok(Self(raw)),
+            Err(error) => Err(ModelError::read(&error)),
+        }
+    }
+
+    /// The JSON text.
+    #[must_use]
+    pub fn get(&self) -> &str {
+        self.0.get()
+    }
+
+    /// Parses the value; borrowed text is possible.
+    ///
+    /// # Errors
+    /// [`ModelErrorKind::Shape`](crate::ModelErrorKind::Shape) when the value is not of that shape. Who
+    /// sent the activity is at fault; a retry does not help.
+    pub fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ModelError> {
+        serde_json::from_str(self.0.get()).map_err(|error| ModelError::read(&error))
+    }
+
+    /// The value as `serde_json` keeps it.
+    #[must_use]
+    pub fn into_inner(self) -> Box<RawValue> {
+        self.0
+    }
+}
+
+impl From<Box<RawValue>> for RawJson {
+    fn from(raw: Box<RawValue>) -> Self {
+        Self(raw)
+    }
+}
+
+impl PartialEq for RawJson {
+    fn eq(&self, other: &Self) -> bool {
+        self.get() == other.get()
+    }
+}
+
+impl Eq for RawJson {}
+
+impl fmt::Debug for RawJson {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<{} bytes of JSON>", self.get().len())
+    }
+}
+
+impl<'de> Deserialize<'de> for RawJson {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Box::<RawValue>::deserialize(deserializer).map(Self)
+    }
+}
+
+impl Serialize for RawJson {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ModelErrorKind;
+
+    #[test]
+    fn bytes_are_kept() {
+        let text = r#"{"b":1e3,"a":[1.10,"\u00e9",{"b":null}]}"#;
+        let raw = RawJson::from_text(text).unwrap();
+        assert_eq!(serde_json::to_string(&raw).unwrap(), text);
+        assert_eq!(format!("{raw:?}"), format!("<{} bytes of JSON>", text.len()));
+    }
+
+    #[test]
+    fn errors_have_a_kind_and_no_content() {
+        let error = RawJson::from_text("{\"secret\":}").unwrap_err();
+        assert_eq!(error.kind(), ModelErrorKind::Malformed);
+        let error = RawJson::from_text("\"secret\"").unwrap().parse::<bool>().unwrap_err();
+        assert_eq!(error.kind(), ModelErrorKind::Shape);
+        assert!(!format!("{error} {error:?}").contains("secret"));
+    }
+}

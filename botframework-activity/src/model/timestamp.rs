@@ -1,0 +1,129 @@
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer};
+use serde::ser::{Serialize, Serializer};
+use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
+
+use super::error::{ModelError, ModelErrorKind};
+use super::object::Value;
+
+/// A date-time as it was written, parsed on demand.
+///
+/// Channels send RFC 3339 with up to seven or more fractional digits, with `Z`, with an offset, or with
+/// no zone at all. The text is kept, so that writing it back changes nothing.
+///
+/// ```
+/// use botframework_activity::Timestamp;
+///
+/// let sent = Timestamp::from("2026-05-04T10:11:12.1234567+02:00");
+/// assert_eq!(sent.parse()?.offset().whole_hours(), 2);
+/// assert_eq!(sent.as_str(), "2026-05-04T10:11:12.1234567+02:00");
+/// # Ok::<(), botframework_activity::ModelError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Timestamp(String);
+
+impl Timestamp {
+    /// The text as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The instant, with the offset that was written. A text without a zone counts as UTC. Digits
+    /// beyond nanoseconds are cut.
+    ///
+    /// # Errors
+    /// [`ModelErrorKind::Shape`] when the text is no date-time.
+    pub fn parse(&self) -> Result<OffsetDateTime, ModelError> {
+        OffsetDateTime::parse(&self.0, &Rfc3339)
+            .or_else(|_| {
+                let zoned = format!("{}Z", self.0);
+                OffsetDateTime::parse(&zoned, &Rfc3339)
+            })
+            .map_err(|_| ModelError::of_kind(ModelErrorKind::Shape))
+    }
+}
+
+impl From<&str> for Timestamp {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl From<String> for Timestamp {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+/// RFC 3339. Years outside 0–9999 and offsets with seconds cannot be written in it: the instant is then
+/// written in UTC, or as the nearest representable one.
+impl From<OffsetDateTime> for Timestamp {
+    fn from(instant: OffsetDateTime) -> Self {
+        let text =
+            instant.format(&Rfc3339).or_else(|_| instant.to_offset(UtcOffset::UTC).format(&Rfc3339)).or_else(|_| {
+                let edge = if instant.year() < 0 { PrimitiveDateTime::MIN } else { PrimitiveDateTime::MAX };
+                edge.assume_utc().format(&Rfc3339)
+            });
+        Self(text.unwrap_or_default())
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.parse() {
+            Ok(instant) => write!(f, "{instant}"),
+            Err(_) => write!(f, "<{} bytes>", self.0.len()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self)
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl Value for Timestamp {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_channels_send_is_read() {
+        let nanos = |text: &str| Timestamp::from(text).parse().unwrap().unix_timestamp_nanos();
+        assert_eq!(nanos("2016-10-19T20:17:52.2891902Z"), 1_476_908_272_289_190_200);
+        assert_eq!(nanos("2016-10-19T22:17:52.2891902+02:00"), 1_476_908_272_289_190_200);
+        assert_eq!(nanos("2016-10-19T20:17:52.2891902"), 1_476_908_272_289_190_200);
+        assert_eq!(nanos("2016-10-19T20:17:52Z"), 1_476_908_272_000_000_000);
+    }
+
+    #[test]
+    fn text_that_is_no_date_is_kept_and_reported() {
+        let odd = Timestamp::from("yesterday");
+        assert_eq!(odd.as_str(), "yesterday");
+        assert_eq!(odd.parse().unwrap_err().kind(), ModelErrorKind::Shape);
+        assert!(!format!("{odd:?}").contains("yesterday"));
+    }
+
+    #[test]
+    fn an_instant_is_written_as_rfc_3339() {
+        let instant = OffsetDateTime::from_unix_timestamp(1_476_908_272).unwrap();
+        assert_eq!(Timestamp::from(instant).as_str(), "2016-10-19T20:17:52Z");
+    }
+}

@@ -1,0 +1,159 @@
+//! Vocabularies from the wire: open sets of strings with constants for the known ones.
+
+/// Declares a string newtype with constants. An unknown value is kept as it was written.
+macro_rules! vocabulary {
+    (
+        $(#[$meta:meta])*
+        pub struct $name:ident {
+            $( $(#[$const_meta:meta])* $constant:ident = $text:literal, )*
+        }
+    ) => {
+        $(#[$meta])*
+        ///
+        /// An open set: any other text is kept as it was written. Comparison is exact.
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(std::borrow::Cow<'static, str>);
+
+        impl $name {
+            $(
+                #[doc = concat!("`", $text, "`")]
+                $(#[$const_meta])*
+                pub const $constant: Self = Self::from_static($text);
+            )*
+
+            /// A value of one's own, usable in constants.
+            #[must_use]
+            pub const fn from_static(text: &'static str) -> Self {
+                Self(std::borrow::Cow::Borrowed(text))
+            }
+
+            /// The text as it was written.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            #[inline]
+            fn known(text: &str) -> Option<Self> {
+                match text {
+                    $( $text => Some(Self::from_static($text)), )*
+                    _ => None,
+                }
+            }
+        }
+
+        const _: () = {
+            use std::borrow::Cow;
+            use std::fmt;
+
+            use $crate::model::object::{Found, Member, Value};
+
+            impl From<&str> for $name {
+                fn from(text: &str) -> Self {
+                    Self::known(text).unwrap_or_else(|| Self(Cow::Owned(text.to_owned())))
+                }
+            }
+
+            impl From<String> for $name {
+                fn from(text: String) -> Self {
+                    Self::known(&text).unwrap_or(Self(Cow::Owned(text)))
+                }
+            }
+
+            impl AsRef<str> for $name {
+                fn as_ref(&self) -> &str {
+                    self.as_str()
+                }
+            }
+
+            impl PartialEq<str> for $name {
+                fn eq(&self, other: &str) -> bool {
+                    self.as_str() == other
+                }
+            }
+
+            impl PartialEq<&str> for $name {
+                fn eq(&self, other: &&str) -> bool {
+                    self.as_str() == *other
+                }
+            }
+
+            impl fmt::Display for $name {
+                fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.write_str(self.as_str())
+                }
+            }
+
+            /// A known value in quotes; of any other, which anybody may have written, the size.
+            impl fmt::Debug for $name {
+                fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    match Self::known(self.as_str()) {
+                        Some(_) => fmt::Debug::fmt(self.as_str(), f),
+                        None => write!(f, "<other, {} bytes>", self.as_str().len()),
+                    }
+                }
+            }
+
+            impl<'de> serde::Deserialize<'de> for $name {
+                fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                    struct Words;
+
+                    impl serde::de::Visitor<'_> for Words {
+                        type Value = $name;
+
+                        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                            f.write_str("a string")
+                        }
+
+                        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$name, E> {
+                            Ok($name::from(text))
+                        }
+
+                        fn visit_string<E: serde::de::Error>(self, text: String) -> Result<$name, E> {
+                            Ok($name::from(text))
+                        }
+                    }
+
+                    deserializer.deserialize_str(Words)
+                }
+            }
+
+            impl serde::Serialize for $name {
+                fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                    serializer.serialize_str(self.as_str())
+                }
+            }
+
+            impl Value for $name {}
+
+            impl Member for $name {
+                const REQUIRED: bool = true;
+
+                fn read<'de, A: serde::de::MapAccess<'de>>(&mut self, map: &mut A) -> Result<Found, A::Error> {
+                    *self = map.next_value()?;
+                    Ok(Found::Value)
+                }
+
+                fn write<M: serde::ser::SerializeMap>(
+                    &self,
+                    name: &'static str,
+                    _: Found,
+                    map: &mut M,
+                ) -> Result<(), M::Error> {
+                    map.serialize_entry(name, self)
+                }
+
+                fn debug(&self, name: &'static str, _: bool, out: &mut fmt::DebugStruct<'_, '_>) {
+                    out.field(name, self);
+                }
+            }
+        };
+
+        #[cfg(test)]
+        impl $name {
+            pub(crate) const ALL: &'static [&'static str] = &[$($text),*];
+        }
+    };
+}
+
+pub(crate) use vocabulary;
