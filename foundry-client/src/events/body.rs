@@ -1,0 +1,435 @@
+//! The bodies of events. Indexes are slots, not counters: they may have gaps.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::content::{Annotation, Content};
+use crate::events::frame::Frame;
+use crate::items::Item;
+use crate::loose::Loose;
+use crate::problem::BadBody;
+use crate::raw::{RawJson, Text};
+use crate::response::Response;
+
+/// What every event has.
+#[derive(Clone, Debug)]
+pub(crate) struct EventHead {
+    pub(crate) sequence_number: Option<u64>,
+    pub(crate) raw: RawJson,
+}
+
+impl EventHead {
+    pub(crate) fn of(frame: &Frame<'_>) -> Self {
+        Self { sequence_number: frame.sequence_number.int(), raw: frame.raw.clone() }
+    }
+}
+
+pub(crate) trait EventBody: Sized {
+    fn read(frame: &mut Frame<'_>) -> Result<Self, BadBody>;
+    fn head(&self) -> &EventHead;
+}
+
+/// Where in the response an event belongs.
+#[derive(Clone, Debug)]
+struct Place {
+    item_id: Text,
+    output_index: Option<u32>,
+    content_index: Option<u32>,
+    summary_index: Option<u32>,
+    command_index: Option<u32>,
+}
+
+impl Place {
+    fn take(frame: &mut Frame<'_>) -> Self {
+        let item_id = std::mem::take(&mut frame.item_id).cow().unwrap_or_default();
+        Self {
+            item_id: Text::of_or_default(frame.raw, item_id),
+            output_index: frame.output_index.index(),
+            content_index: frame.content_index.index(),
+            summary_index: frame.summary_index.index(),
+            command_index: frame.command_index.index(),
+        }
+    }
+}
+
+macro_rules! place {
+    ($($name:ident),*) => {$(
+        impl $name {
+            /// The item; empty when the event does not name it.
+            #[must_use]
+            pub fn item_id(&self) -> &str {
+                self.place.item_id.as_str()
+            }
+
+            /// The item's slot in the output.
+            #[must_use]
+            pub fn output_index(&self) -> Option<u32> {
+                self.place.output_index
+            }
+
+            /// The part's slot in the item.
+            #[must_use]
+            pub fn content_index(&self) -> Option<u32> {
+                self.place.content_index
+            }
+
+            /// The part's slot in a reasoning summary.
+            #[must_use]
+            pub fn summary_index(&self) -> Option<u32> {
+                self.place.summary_index
+            }
+
+            /// The command's slot in a shell call.
+            #[must_use]
+            pub fn command_index(&self) -> Option<u32> {
+                self.place.command_index
+            }
+        }
+    )*};
+}
+place!(Delta, TextDone, Progress, PartEvent, AnnotationAdded, PartialImage, ShellOutput);
+
+/// The response as it stands.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The whole response; in a terminal event its output is authoritative.
+    pub response: Box<Response>,
+    head: EventHead,
+}
+
+impl EventBody for Snapshot {
+    fn read(frame: &mut Frame<'_>) -> Result<Self, BadBody> {
+        #[derive(Deserialize)]
+        struct Wire<'a> {
+            #[serde(borrow)]
+            response: &'a RawValue,
+        }
+        let wire: Wire<'_> = serde_json::from_str(frame.text)?;
+        let response = Box::new(Response::from_raw(frame.raw.part(wire.response.get()))?);
+        Ok(Self { response, head: EventHead::of(frame) })
+    }
+
+    fn head(&self) -> &EventHead {
+        &self.head
+    }
+}
+
+/// An item begins or is complete.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ItemEvent {
+    /// The item; while it begins its content and arguments are empty.
+    pub item: Item,
+    /// The item's slot in the output.
+    pub output_index: Option<u32>,
+    head: EventHead,
+}
+
+impl EventBody for ItemEvent {
+    fn read(frame: &mut Frame<'_>) -> Result<Self, BadBody> {
+        #[derive(Deserialize)]
+        struct Wire<'a> {
+            #[serde(borrow)]
+            item: &'a RawValue,
+        }
+        let wire: Wire<'_> = serde_json::from_str(frame.text)?;
+        let item = Item::from_raw(frame.raw.part(wire.item.get()));
+        Ok(Self { item, output_index: frame.output_index.index(), head: EventHead::of(frame) })
+    }
+
+    fn head(&self) -> &EventHead {
+        &self.head
+    }
+}
+
+/// A part of a message or of a reasoning summary begins or is complete.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PartEvent {
+    /// The part; empty while it begins.
+    pub part: Content,
+    place: Place,
+    head: EventHead,
+}
+
+impl EventBody for PartEvent {
+    fn read(frame: &mut Frame<'_>) -> Result<Self, BadBody> {
+        #[derive(Deserialize)]
+        struct Wire<'a> {
+            #[serde(borrow)]
+            part: &'a RawValue,
+        }
+        let wire: Wire<'_> = serde_json::from_str(frame.text)?;
+        let part = Content::from_raw(frame.raw.part(wire.part.get()));
+        Ok(Self { part, place: Place::take(frame), head: EventHead::of(frame) })
+    }
+
+    fn head(&self) -> &EventHead {
+        &self.head
+    }
+}
+
+/// One more piece of a text, of arguments, of code or of sound.
+///
+/// Holds slices of its frame: making one copies nothing unless the text has escapes.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Delta {
+    delta: Text,
+    place: Place,
+    head: EventHead,
+}
+
+impl Delta {
+    /// The piece; base64 for sound.
+    #[must_use]
+    pub fn delta(&self) -> &str {
+        self.delta.as_str()
+    }
+}
+
+impl EventBody for Delta {
+    fn read(frame: &mut Frame<'_>) -> Result<Self, BadBody> {
+        let delta = std::mem::take(&mut frame.delta).cow().ok_or(BadBody)?;
+        let delta = Text::of_or_default(frame.raw, delta);
+        Ok(Self { delta, place: Place::take(frame), head: EventHead::of(frame) })
+    }
+
+    fn head(&self) -> &EventHead {
+        &self.head
+    }
+}
+
+/// A text, arguments, an input, code or a command as a whole.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TextDone {
+    text: Text,
+    name: Option<Text>,
+    place: Place,
+    head: EventHead,
+}
+
+impl TextDone {
+    /// The whole text: the member `text`, `refusal`, `arguments`, `input`, `code` or `command`.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        self.text.as_str()
+    }
+
+    /// The function, when hosted agents name it next to its arguments.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_ref().map(Text::as_str)
+    }
+}
+
+impl EventBody for TextDone {
+    fn read(frame: &mut Frame<'_>) -> Result<Self, BadBody> {
+        #[derive(Deserialize)]
+        struct Wire<'a> {
+            #[serde(borrow, default)]
+            text: Loose<'a>,
+            #[serde(borrow, default)]
+            refusal: Loose<'a>,
+            #[serde(borrow, default)]
+            arguments: Loose<'a>,
+            #[serde(borrow, default)]
+            input: Loose<'a>,
+            #[serde(borrow, default)]
+            code: Loose<'a>,
+            #[serde(borrow, default)]
+            command: Loose<'a>,
+            #[serde(borrow, default)]
+            name: Loose<'a>,
+        }
+        let wire: Wire<'_> = serde_json::from_str(frame.text)?;
+        let members = [wire.text, wire.refusal, wire.arguments, wire.input, wire.code, wire.command];
+        let text = members.into_iter().find_map(Loose::cow).ok_or(BadBody)?;
+        Ok(Self {
+            text: Text::of_or_default(frame.raw, text),
+            name: wire.name.cow().map(|name| Text::of_or_default(frame.raw, name)),
+            place: Place::take(frame),
+            head: EventHead::of(frame),
+        })
+    }
+
+    fn head(&self) -> &EventHead {
+        &self.head
+    }
+}
+
+/// Something changed its state; the event's kind says to which.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Progress {
+    place: Place,
+    head: EventHead,
+}
+
+impl EventBody for Progress {
+    fn read(frame: &mut Frame<'_>) -> Result<Self, BadBody> {
+        Ok(Self { place: Place::take(frame), head: EventHead::of(frame) })
+    }
+
+    fn head(&self) -> &EventHead {
+        &self.head
+    }
+}
+
+/// A citation was added to a text.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AnnotationAdded {
+    /// The citation.
+    pub annotation: Annotation,
+    /// Its slot among the part's annotations.
+    pub annotation_index: Option<u32>,
+    place: Place,
+    head: EventHead,
+}
+
+impl EventBody for AnnotationAdded {
+    fn read(frame: &mut Frame<'_>) -> Result<Self, BadBody> {
+        #[derive(Deserialize)]
+        struct Wire<'a> {
+            #[serde(borrow)]
+            annotation: &'a RawValue,
+            #[serde(borrow, default)]
+            annotation_index: Loose<'a>,
+        }
+        let wire: Wire<'_> = serde_json::from_str(frame.text)?;
+        Ok(Self {
+            annotation: Annotation::from_raw(frame.raw.part(wire.annotation.get())),
+            annotation_index: wire.annotation_index.index(),
+            place: Place::take(frame),
+            head: EventHead::of(frame),
+        })
+    }
+
+    fn head(&self) -> &EventHead {
+        &self.head
+    }
+}
+
+/// A preview of a picture.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct PartialImage {
+    /// Which preview it is.
+    pub partial_image_index: Option<u32>,
+    /// For example `png`.
+    pub output_format: Option<String>,
+    /// For example `1024x1024`.
+    pub size: Option<String>,
+    /// For example `high`.
+    pub quality: Option<String>,
+    /// For example `opaque`.
+    pub background: Option<String>,
+    image: Text,
+    place: Place,
+    head: EventHead,
+}
+
+impl PartialImage {
+    /// The picture in base64.
+    #[must_use]
+    pub fn partial_image_b64(&self) -> &str {
+        self.image.as_str()
+    }
+}
+
+/// Without the picture.
+impl fmt::Debug for PartialImage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PartialImage")
+            .field("partial_image_index", &self.partial_image_index)
+            .field("image", &self.image)
+            .finish_non_exhaustive()
+    }
+}
+
+impl EventBody for PartialImage {
+    fn read(frame: &mut Frame<'_>) -> Result<Self, BadBody> {
+        #[derive(Deserialize)]
+        struct Wire<'a> {
+            #[serde(borrow, default)]
+            partial_image_index: Loose<'a>,
+            #[serde(borrow, default)]
+            partial_image_b64: Loose<'a>,
+            #[serde(borrow, default)]
+            output_format: Loose<'a>,
+            #[serde(borrow, default)]
+            size: Loose<'a>,
+            #[serde(borrow, default)]
+            quality: Loose<'a>,
+            #[serde(borrow, default)]
+            background: Loose<'a>,
+        }
+        let wire: Wire<'_> = serde_json::from_str(frame.text)?;
+        let image = wire.partial_image_b64.cow().ok_or(BadBody)?;
+        Ok(Self {
+            partial_image_index: wire.partial_image_index.index(),
+            output_format: wire.output_format.string(),
+            size: wire.size.string(),
+            quality: wire.quality.string(),
+            background: wire.background.string(),
+            image: Text::of_or_default(frame.raw, image),
+            place: Place::take(frame),
+            head: EventHead::of(frame),
+        })
+    }
+
+    fn head(&self) -> &EventHead {
+        &self.head
+    }
+}
+
+/// Output of a shell command.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ShellOutput {
+    /// In a delta: one more piece, a string or an object with `stdout` and `stderr`.
+    pub delta: Option<RawJson>,
+    /// At the end: the whole output.
+    pub output: Option<RawJson>,
+    place: Place,
+    head: EventHead,
+}
+
+impl EventBody for ShellOutput {
+    fn read(frame: &mut Frame<'_>) -> Result<Self, BadBody> {
+        #[derive(Deserialize)]
+        struct Wire<'a> {
+            #[serde(borrow, default)]
+            delta: Option<&'a RawValue>,
+            #[serde(borrow, default)]
+            output: Option<&'a RawValue>,
+        }
+        let wire: Wire<'_> = serde_json::from_str(frame.text)?;
+        if wire.delta.is_none() && wire.output.is_none() {
+            return Err(BadBody);
+        }
+        Ok(Self {
+            delta: wire.delta.map(|json| frame.raw.part(json.get())),
+            output: wire.output.map(|json| frame.raw.part(json.get())),
+            place: Place::take(frame),
+            head: EventHead::of(frame),
+        })
+    }
+
+    fn head(&self) -> &EventHead {
+        &self.head
+    }
+}
+
+impl Text {
+    /// Empty literals are not slices of the frame.
+    fn of_or_default(raw: &RawJson, value: Cow<'_, str>) -> Self {
+        if value.is_empty() { Self::default() } else { Self::of(raw, value) }
+    }
+}

@@ -1,0 +1,152 @@
+//! Errors inside a stream, in the three shapes servers send.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::events::EventKind;
+use crate::events::body::{EventBody, EventHead};
+use crate::events::frame::Frame;
+use crate::loose::Loose;
+use crate::problem::BadBody;
+use crate::raw::RawJson;
+use crate::response::Response;
+
+/// The service reports a failure inside a stream.
+///
+/// One type for all shapes: the documented flat event, the nested `error` object that is really
+/// sent, the bare `error` object of gateways, and the error of a failed response.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct StreamError {
+    /// A word such as `server_error` or `rate_limit_exceeded`.
+    pub code: Option<String>,
+    /// For people; may quote the conversation, so keep it out of logs.
+    pub message: Option<String>,
+    /// The request member that is at fault.
+    pub param: Option<String>,
+    /// The class of the error, such as `invalid_request_error`. In JSON the member is `type`.
+    pub error_type: Option<String>,
+    head: EventHead,
+}
+
+impl StreamError {
+    /// The error of a response that failed; none when it has none.
+    #[must_use]
+    pub fn from_response(response: &Response) -> Option<Self> {
+        let error = response.error.as_ref()?;
+        Some(Self {
+            code: error.code.clone(),
+            message: error.message.clone(),
+            param: None,
+            error_type: None,
+            head: EventHead { sequence_number: None, raw: response.raw().clone() },
+        })
+    }
+
+    /// The position in the stream, when the event has one.
+    #[must_use]
+    pub fn sequence_number(&self) -> Option<u64> {
+        self.head.sequence_number
+    }
+
+    /// The JSON as received.
+    #[must_use]
+    pub fn raw(&self) -> &RawJson {
+        &self.head.raw
+    }
+}
+
+impl EventBody for StreamError {
+    fn read(frame: &mut Frame<'_>) -> Result<Self, BadBody> {
+        #[derive(Deserialize)]
+        struct Outer<'a> {
+            #[serde(borrow, default)]
+            error: Option<&'a RawValue>,
+        }
+        let outer: Outer<'_> = serde_json::from_str(frame.text)?;
+        let head = EventHead::of(frame);
+        match outer.error.map(RawValue::get) {
+            Some(nested) if nested.starts_with('{') => Self::members(nested, true, head),
+            // A gateway's `{"error":"text"}`: the text names the failure.
+            Some(text) if text.starts_with('"') => {
+                let code = serde_json::from_str(text)?;
+                Ok(Self { code: Some(code), message: None, param: None, error_type: None, head })
+            }
+            _ => Self::members(frame.text, false, head),
+        }
+    }
+
+    fn head(&self) -> &EventHead {
+        &self.head
+    }
+}
+
+impl StreamError {
+    fn members(json: &str, nested: bool, head: EventHead) -> Result<Self, BadBody> {
+        #[derive(Deserialize)]
+        struct Wire<'a> {
+            #[serde(borrow, default)]
+            code: Loose<'a>,
+            #[serde(borrow, default)]
+            message: Loose<'a>,
+            #[serde(borrow, default)]
+            param: Loose<'a>,
+            #[serde(borrow, default, rename = "type")]
+            error_type: Loose<'a>,
+        }
+        let wire: Wire<'_> = serde_json::from_str(json)?;
+        let error_type = if nested { wire.error_type.string() } else { None };
+        let (code, message, param) = (wire.code.code(), wire.message.string(), wire.param.string());
+        if code.is_none() && message.is_none() && error_type.is_none() {
+            return Err(BadBody);
+        }
+        Ok(Self { code, message, param, error_type, head })
+    }
+}
+
+impl std::error::Error for StreamError {}
+
+/// Names the code, never the message.
+impl fmt::Display for StreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let code = self.code.as_deref().or(self.error_type.as_deref()).map(word).unwrap_or_default();
+        if code.is_empty() {
+            return f.write_str("the service reported an error in the stream");
+        }
+        write!(f, "the service reported an error in the stream: {code}")
+    }
+}
+
+impl fmt::Debug for StreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamError")
+            .field("code", &self.code.as_deref().map(word))
+            .field("error_type", &self.error_type.as_deref().map(word))
+            .field("param", &self.param.as_deref().map(word))
+            .field("sequence_number", &self.head.sequence_number)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A code as far as it is one word of at most 64 characters: codes are for logs, sentences are not.
+pub(crate) fn word(code: &str) -> &str {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.[]$".contains(&byte);
+    if code.len() <= 64 && code.bytes().all(plain) { code } else { "" }
+}
+
+/// A frame that makes the rest of the stream worthless.
+///
+/// The server or something between broke the protocol; the same request may work later, but what
+/// this one did is unknown.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EventError {
+    /// The data is not a JSON object in UTF-8: part of the stream may be lost.
+    #[error("the data of a stream event is not a JSON object")]
+    NotJson,
+    /// A terminal event or an error cannot be read.
+    #[error("the {0} event of the stream has not the documented form")]
+    BadTerminal(EventKind),
+}

@@ -1,0 +1,181 @@
+//! Shared JSON text: one buffer for a frame, its response and its items.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+/// The exact JSON text of a value, as it came over the wire.
+///
+/// Cloning shares the buffer. A slice of a large frame keeps the whole frame alive; copy the text
+/// out ([`as_str`](Self::as_str)) when a small part must outlive it.
+///
+/// `Debug` prints the length only. Serializing writes the text unchanged.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct RawJson(Bytes);
+
+impl RawJson {
+    /// Wraps text that is already known to be one valid JSON value in UTF-8.
+    pub(crate) fn trusted(text: Bytes) -> Self {
+        Self(text)
+    }
+
+    /// The part of this text that `part` (a borrow of it) covers, without a copy.
+    pub(crate) fn part(&self, part: &str) -> Self {
+        Self(self.0.slice_ref(part.as_bytes()))
+    }
+
+    /// Checks that `text` is one JSON value and wraps it.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are not UTF-8 or not exactly one JSON value. The caller can fix that; a retry
+    /// does not help.
+    pub fn from_bytes(text: Bytes) -> Result<Self, serde_json::Error> {
+        let str = std::str::from_utf8(&text).map_err(serde::de::Error::custom)?;
+        let _: &RawValue = serde_json::from_str(str)?;
+        Ok(Self(text))
+    }
+
+    /// The JSON of any serializable value.
+    ///
+    /// # Errors
+    ///
+    /// When the value refuses to be serialized, for example a map with keys that are not strings.
+    pub fn from_value(value: &impl Serialize) -> Result<Self, serde_json::Error> {
+        Ok(Self(Bytes::from(serde_json::to_vec(value)?)))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        utf8(&self.0)
+    }
+
+    /// The text as bytes; cloning them is cheap.
+    #[must_use]
+    pub fn as_bytes(&self) -> &Bytes {
+        &self.0
+    }
+
+    /// Reads the text as `T`, borrowing from it where `T` can.
+    ///
+    /// # Errors
+    ///
+    /// When the text has another shape than `T`. The error of `serde_json` may quote values: do not
+    /// log it where content must stay private.
+    pub fn parse<'de, T: Deserialize<'de>>(&'de self) -> Result<T, serde_json::Error> {
+        serde_json::from_str(self.as_str())
+    }
+}
+
+/// `null`.
+impl Default for RawJson {
+    fn default() -> Self {
+        Self(Bytes::from_static(b"null"))
+    }
+}
+
+impl From<Box<RawValue>> for RawJson {
+    fn from(value: Box<RawValue>) -> Self {
+        Self(Bytes::from(String::from(Box::<str>::from(value))))
+    }
+}
+
+impl fmt::Debug for RawJson {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RawJson({} bytes)", self.0.len())
+    }
+}
+
+impl Serialize for RawJson {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let value: &RawValue = self.parse().map_err(serde::ser::Error::custom)?;
+        value.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for RawJson {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Box::<RawValue>::deserialize(deserializer).map(Self::from)
+    }
+}
+
+/// A string that shares its buffer with the frame it came from when it has no escapes.
+#[derive(Clone)]
+pub(crate) enum Text {
+    Shared(Bytes),
+    Owned(Box<str>),
+}
+
+impl Text {
+    /// `value` must have been read from `raw`.
+    pub(crate) fn of(raw: &RawJson, value: Cow<'_, str>) -> Self {
+        match value {
+            Cow::Borrowed(part) => Self::Shared(raw.0.slice_ref(part.as_bytes())),
+            Cow::Owned(text) => Self::Owned(text.into_boxed_str()),
+        }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        match self {
+            Self::Shared(bytes) => utf8(bytes),
+            Self::Owned(text) => text,
+        }
+    }
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self::Shared(Bytes::new())
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Text({} bytes)", self.as_str().len())
+    }
+}
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Text {}
+
+/// Every buffer here was checked when it was made; the check is repeated because it is cheaper than `unsafe` is risky.
+fn utf8(bytes: &Bytes) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_shares_the_buffer() {
+        let raw = RawJson::from_bytes(Bytes::from_static(br#"{"a":[1,2]}"#)).unwrap();
+        let part = raw.part(&raw.as_str()[5..10]);
+        assert_eq!(part.as_str(), "[1,2]");
+        assert_eq!(part.as_bytes().as_ptr(), raw.as_bytes()[5..].as_ptr());
+    }
+
+    #[test]
+    fn text_is_written_back_unchanged() {
+        let raw: RawJson = serde_json::from_str(" {\"a\" : 1.50} ").unwrap();
+        assert_eq!(serde_json::to_string(&raw).unwrap(), "{\"a\" : 1.50}");
+        assert_eq!(format!("{raw:?}"), "RawJson(12 bytes)");
+    }
+
+    #[test]
+    fn only_one_utf8_json_value_is_accepted() {
+        for bad in [&b"{"[..], b"", b"1 2", b"\"\xff\"", b"nul"] {
+            assert!(RawJson::from_bytes(Bytes::from_static(bad)).is_err(), "{bad:?}");
+        }
+        assert_eq!(RawJson::default().as_str(), "null");
+    }
+}

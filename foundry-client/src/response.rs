@@ -1,0 +1,299 @@
+//! A response: what the agent made of an input.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use crate::agent::AgentReference;
+use crate::conversation::{conversation_id, pairs};
+use crate::items::Item;
+use crate::loose::{self, Loose, null_default, whole_seconds};
+use crate::problem::BadBody;
+use crate::raw::RawJson;
+use crate::vocabulary::{IncompleteReason, ResponseStatus, Role};
+
+/// A response of an agent or a model.
+///
+/// Hosted agents leave out members that the reference calls required, so only `id` and `status`
+/// must be there, and `output` in a completed response. Any other member of an unexpected shape reads
+/// as absent and is listed in [`problems`](Self::problems).
+///
+/// Shape: <https://platform.openai.com/docs/api-reference/responses/object>.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Response {
+    /// The server's id; opaque.
+    pub id: String,
+    /// How far it is.
+    pub status: ResponseStatus,
+    /// What was made, in order.
+    pub output: Vec<Item>,
+    /// Why it failed.
+    pub error: Option<ResponseError>,
+    /// Why it stopped early.
+    pub incomplete_reason: Option<IncompleteReason>,
+    /// Tokens used; absent until the end.
+    pub usage: Option<Usage>,
+    /// The model that answered.
+    pub model: Option<String>,
+    /// When it was made, in seconds since 1970.
+    pub created_at: Option<i64>,
+    /// The conversation it belongs to.
+    pub conversation_id: Option<String>,
+    /// The response before it, when responses are chained.
+    pub previous_response_id: Option<String>,
+    /// The agent that answered.
+    pub agent_reference: Option<AgentReference>,
+    /// The sandbox of a hosted agent; send it back to stay in it.
+    pub agent_session_id: Option<String>,
+    /// What the content filters found; absent until the end.
+    pub content_filters: Vec<ContentFilter>,
+    /// Pairs of the application.
+    pub metadata: BTreeMap<String, String>,
+    problems: Vec<&'static str>,
+    raw: RawJson,
+}
+
+impl Response {
+    pub(crate) fn from_raw(raw: RawJson) -> Result<Self, BadBody> {
+        let wire: Wire<'_> = raw.parse()?;
+        let status = ResponseStatus::from(wire.status.text().ok_or(BadBody)?);
+        let output = output(&raw, wire.output, status == ResponseStatus::COMPLETED)?;
+        let mut soft = Soft::default();
+        let incomplete: Option<IncompleteDetails> = soft.read("incomplete_details", wire.incomplete_details);
+        Ok(Self {
+            id: wire.id.string().ok_or(BadBody)?,
+            output,
+            error: soft.read("error", wire.error),
+            incomplete_reason: incomplete.and_then(|details| details.reason),
+            usage: soft.read("usage", wire.usage),
+            model: wire.model.string(),
+            created_at: wire.created_at.and_then(|number| whole_seconds(number.get())),
+            conversation_id: wire.conversation.and_then(conversation_id),
+            previous_response_id: wire.previous_response_id.string(),
+            agent_reference: soft.read("agent_reference", wire.agent_reference),
+            agent_session_id: wire.agent_session_id.string(),
+            content_filters: soft.read("content_filters", wire.content_filters).unwrap_or_default(),
+            metadata: wire.metadata.map(|json| pairs(&raw.part(json.get()))).unwrap_or_default(),
+            status,
+            problems: soft.problems,
+            raw,
+        })
+    }
+
+    /// All text of the agent's messages, in order.
+    #[must_use]
+    pub fn output_text(&self) -> String {
+        self.agent_messages().map(crate::item::Message::text).collect()
+    }
+
+    /// The text of the agent's messages without commentary; all text when everything is commentary.
+    #[must_use]
+    pub fn answer_text(&self) -> String {
+        let answer: String =
+            self.agent_messages().filter(|one| !one.is_commentary()).map(crate::item::Message::text).collect();
+        if answer.is_empty() { self.output_text() } else { answer }
+    }
+
+    /// Why the agent declined, when it did.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&str> {
+        self.agent_messages().find_map(crate::item::Message::refusal)
+    }
+
+    /// Whether a content filter stopped the response.
+    #[must_use]
+    pub fn is_content_filtered(&self) -> bool {
+        self.incomplete_reason.as_ref() == Some(&IncompleteReason::CONTENT_FILTER)
+            || self.content_filters.iter().any(|filter| filter.blocked)
+    }
+
+    /// Members that were there in another shape than documented, and therefore read as absent.
+    #[must_use]
+    pub fn problems(&self) -> &[&'static str] {
+        &self.problems
+    }
+
+    /// The JSON as received.
+    #[must_use]
+    pub fn raw(&self) -> &RawJson {
+        &self.raw
+    }
+
+    fn agent_messages(&self) -> impl Iterator<Item = &crate::item::Message> {
+        self.output.iter().filter_map(Item::as_message).filter(|message| message.role == Role::ASSISTANT)
+    }
+}
+
+impl<'de> Deserialize<'de> for Response {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = RawJson::deserialize(deserializer)?;
+        Self::from_raw(raw).map_err(|BadBody| serde::de::Error::custom("not a response"))
+    }
+}
+
+/// Writes the JSON as it was received.
+impl Serialize for Response {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.raw.serialize(serializer)
+    }
+}
+
+#[derive(Deserialize)]
+struct Wire<'a> {
+    #[serde(borrow, default)]
+    id: Loose<'a>,
+    #[serde(borrow, default)]
+    status: Loose<'a>,
+    #[serde(borrow, default)]
+    output: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    incomplete_details: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    model: Loose<'a>,
+    #[serde(borrow, default)]
+    created_at: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    conversation: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    previous_response_id: Loose<'a>,
+    #[serde(borrow, default)]
+    agent_reference: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    agent_session_id: Loose<'a>,
+    #[serde(borrow, default)]
+    content_filters: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    metadata: Option<&'a RawValue>,
+}
+
+fn output(raw: &RawJson, list: Option<&RawValue>, required: bool) -> Result<Vec<Item>, BadBody> {
+    let Some(list) = list else {
+        return if required { Err(BadBody) } else { Ok(Vec::new()) };
+    };
+    let items: Vec<&RawValue> = serde_json::from_str(list.get())?;
+    Ok(items.into_iter().map(|item| Item::from_raw(raw.part(item.get()))).collect())
+}
+
+/// Reads members that may be wrong without harm.
+#[derive(Default)]
+struct Soft {
+    problems: Vec<&'static str>,
+}
+
+impl Soft {
+    fn read<'a, T: Deserialize<'a>>(&mut self, name: &'static str, json: Option<&'a RawValue>) -> Option<T> {
+        match serde_json::from_str(json?.get()) {
+            Ok(value) => Some(value),
+            Err(_) => {
+                self.problems.push(name);
+                None
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct IncompleteDetails {
+    #[serde(default)]
+    reason: Option<IncompleteReason>,
+}
+
+/// Why a response failed.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct ResponseError {
+    /// A word such as `server_error` or `rate_limit_exceeded`.
+    #[serde(default, deserialize_with = "loose::code")]
+    pub code: Option<String>,
+    /// For people; may quote the conversation, so keep it out of logs.
+    #[serde(default, deserialize_with = "loose::text")]
+    pub message: Option<String>,
+}
+
+/// Shows the code, not the message.
+impl std::fmt::Debug for ResponseError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ResponseError").field("code", &self.code).finish_non_exhaustive()
+    }
+}
+
+/// Tokens used by a response.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "UsageWire")]
+#[non_exhaustive]
+pub struct Usage {
+    /// Tokens read.
+    pub input_tokens: u64,
+    /// Tokens of these that came from the prompt cache.
+    pub cached_tokens: u64,
+    /// Tokens written.
+    pub output_tokens: u64,
+    /// Tokens of these spent on reasoning.
+    pub reasoning_tokens: u64,
+    /// All tokens.
+    pub total_tokens: u64,
+}
+
+#[derive(Deserialize)]
+struct UsageWire {
+    #[serde(default, deserialize_with = "loose::int")]
+    input_tokens: Option<u64>,
+    #[serde(default, deserialize_with = "null_default")]
+    input_tokens_details: InputDetails,
+    #[serde(default, deserialize_with = "loose::int")]
+    output_tokens: Option<u64>,
+    #[serde(default, deserialize_with = "null_default")]
+    output_tokens_details: OutputDetails,
+    #[serde(default, deserialize_with = "loose::int")]
+    total_tokens: Option<u64>,
+}
+
+#[derive(Default, Deserialize)]
+struct InputDetails {
+    #[serde(default, deserialize_with = "loose::int")]
+    cached_tokens: Option<u64>,
+}
+
+#[derive(Default, Deserialize)]
+struct OutputDetails {
+    #[serde(default, deserialize_with = "loose::int")]
+    reasoning_tokens: Option<u64>,
+}
+
+impl From<UsageWire> for Usage {
+    fn from(wire: UsageWire) -> Self {
+        Self {
+            input_tokens: wire.input_tokens.unwrap_or_default(),
+            cached_tokens: wire.input_tokens_details.cached_tokens.unwrap_or_default(),
+            output_tokens: wire.output_tokens.unwrap_or_default(),
+            reasoning_tokens: wire.output_tokens_details.reasoning_tokens.unwrap_or_default(),
+            total_tokens: wire.total_tokens.unwrap_or_default(),
+        }
+    }
+}
+
+/// What a content filter found in one place.
+///
+/// The service's addition to a response; members: <https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-filter>.
+#[derive(Clone, Debug, Deserialize)]
+#[non_exhaustive]
+pub struct ContentFilter {
+    /// Whether it stopped the response.
+    #[serde(default, deserialize_with = "null_default")]
+    pub blocked: bool,
+    /// Where it looked: `prompt`, `completion`, `response`, `pre_tool_call`, `post_tool_call`.
+    #[serde(default, deserialize_with = "loose::text")]
+    pub source_type: Option<String>,
+    /// The tool call it looked at.
+    #[serde(default, deserialize_with = "loose::text")]
+    pub tool_call_id: Option<String>,
+    /// Findings by category.
+    #[serde(default)]
+    pub content_filter_results: Option<RawJson>,
+}
