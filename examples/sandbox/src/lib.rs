@@ -19,7 +19,10 @@ mod tokens;
 mod tokenservice;
 mod wire;
 
-pub use channel::Teams;
+pub use channel::{
+    Author, ConnectorSettings, Conversation, Counters, Entry, Exchange, Failure, Posted, Scope, SignIn, Stage, Standing, Step,
+    Teams, TeamsUser, Wait,
+};
 pub use entra::Consent;
 pub use faults::{Fault, FaultKind};
 pub use journal::Recorded;
