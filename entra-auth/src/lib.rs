@@ -9,6 +9,8 @@ mod error;
 #[cfg(any(feature = "acquire", feature = "validate"))]
 mod flight;
 mod ids;
+#[cfg(feature = "validate")]
+mod jwt;
 mod random;
 #[cfg(feature = "reqwest")]
 mod reqwest_transport;
@@ -21,6 +23,12 @@ mod transport;
 
 #[cfg(feature = "test-util")]
 pub use crate::clock::ManualClock;
+#[cfg(feature = "validate")]
+#[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
+pub use crate::jwt::{
+    Algorithm, Claims, KeyError, KeyErrorKind, KeyLookup, KeySource, Lifetime, SigningKey, StaticKeys, TokenError,
+    TokenErrorKind, UnverifiedToken, VerifiedJwt, bearer,
+};
 #[cfg(feature = "reqwest")]
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
 pub use crate::reqwest_transport::ReqwestTransport;
