@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "acquire")]
+mod acquire;
 mod authority;
 mod claims_challenge;
 mod clock;
@@ -16,11 +18,16 @@ mod random;
 mod reqwest_transport;
 mod retry;
 mod scopes;
+#[cfg(feature = "seal")]
+mod seal;
 mod secret;
 pub mod settings;
 mod store;
 mod transport;
 
+#[cfg(feature = "acquire")]
+#[cfg_attr(docsrs, doc(cfg(feature = "acquire")))]
+pub use crate::acquire::{Certificate, ClientCredential, ConfidentialClient, ConfidentialClientBuilder};
 #[cfg(feature = "test-util")]
 pub use crate::clock::ManualClock;
 #[cfg(feature = "validate")]
@@ -32,6 +39,9 @@ pub use crate::jwt::{
 #[cfg(feature = "reqwest")]
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
 pub use crate::reqwest_transport::ReqwestTransport;
+#[cfg(feature = "seal")]
+#[cfg_attr(docsrs, doc(cfg(feature = "seal")))]
+pub use crate::seal::{SealError, SealErrorKind, Sealer};
 pub use crate::{
     authority::{Authority, Cloud, DangerousAuthority},
     claims_challenge::ClaimsChallenge,
