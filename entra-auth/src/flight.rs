@@ -95,7 +95,7 @@ impl<K: Clone + Eq + Hash + Send + 'static, R: Clone + Send + Sync + 'static> Dr
 }
 
 /// Runs a future; `None` when it panics.
-async fn caught<F: Future>(future: F) -> Option<F::Output> {
+pub(crate) async fn caught<F: Future>(future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     poll_fn(move |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(poll) => poll.map(Some),

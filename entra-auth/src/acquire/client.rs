@@ -1,0 +1,304 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use http::Request;
+
+use super::{
+    cache::{CacheKey, Subject},
+    certificate::Certificate,
+    engine::{Engine, Grant},
+    wire::{self, ASSERTION_TYPE, Form},
+};
+use crate::{
+    AccessToken, Authority, Body, BuildError, ClaimsChallenge, ClientId, Clock, CorrelationId, Error, ErrorKind,
+    HttpTransport, RetryPolicy, Scopes, Secret, SystemClock, TenantId, TokenCredential, TokenRequest,
+};
+
+/// An application that can keep a secret: gets tokens for itself and on behalf of its users.
+///
+/// As a [`TokenCredential`] it gets tokens for itself (client credentials,
+/// <https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow>). Tokens are cached, refreshed
+/// behind the caller's back before they end, and of many concurrent callers one asks Entra. A clone is cheap and
+/// shares the cache; one client a process is the right number.
+///
+/// ```no_run
+/// use entra_auth::{ConfidentialClient, Secret, TokenCredential, TokenRequest};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = ConfidentialClient::builder(
+///     "contoso.onmicrosoft.com".parse()?,
+///     "00000000-0000-0000-0000-000000000000".parse()?,
+///     Secret::new("…"),
+/// )
+/// .build()?;
+/// let request = TokenRequest::new("https://graph.microsoft.com/.default".parse()?);
+/// let token = client.get_token(&request).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct ConfidentialClient(Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) engine: Arc<Engine>,
+    pub(super) identity: Arc<Identity>,
+    tenant: TenantId,
+}
+
+/// Who asks: the same for every grant.
+pub(super) struct Identity {
+    authority: Authority,
+    client_id: ClientId,
+    credential: ClientCredential,
+    challenges: bool,
+    clock: Arc<dyn Clock>,
+}
+
+/// How a client proves who it is.
+#[non_exhaustive]
+#[derive(Clone, Debug)]
+pub enum ClientCredential {
+    /// A client secret (its value, not its id).
+    Secret(Secret),
+    /// A certificate, by a signed assertion.
+    Certificate(Certificate),
+}
+
+impl From<Secret> for ClientCredential {
+    fn from(secret: Secret) -> Self {
+        Self::Secret(secret)
+    }
+}
+
+impl From<Certificate> for ClientCredential {
+    fn from(certificate: Certificate) -> Self {
+        Self::Certificate(certificate)
+    }
+}
+
+impl ConfidentialClient {
+    /// Starts with what has no default: home tenant, client id and credential.
+    pub fn builder(
+        tenant: TenantId,
+        client_id: ClientId,
+        credential: impl Into<ClientCredential>,
+    ) -> ConfidentialClientBuilder {
+        ConfidentialClientBuilder {
+            tenant,
+            client_id,
+            credential: credential.into(),
+            authority: Authority::default(),
+            transport: None,
+            clock: Arc::new(SystemClock),
+            retry: RetryPolicy::default(),
+            cache_bytes: 64 << 20,
+            attempt: Duration::from_secs(10),
+            total: Duration::from_secs(12),
+            challenges: false,
+        }
+    }
+
+    /// The client id.
+    #[must_use]
+    pub fn client_id(&self) -> &ClientId {
+        &self.0.identity.client_id
+    }
+
+    /// The home tenant.
+    #[must_use]
+    pub fn tenant(&self) -> &TenantId {
+        &self.0.tenant
+    }
+
+    pub(super) fn inner(&self) -> &Inner {
+        &self.0
+    }
+}
+
+#[async_trait]
+impl TokenCredential for ConfidentialClient {
+    async fn get_token(&self, request: &TokenRequest) -> Result<AccessToken, Error> {
+        if !is_one_resource(&request.scopes) {
+            return Err(Error::new(
+                ErrorKind::Configuration,
+                "an application's own token is for one resource: ask for exactly one scope that ends in /.default",
+            ));
+        }
+        let tenant = request.tenant.as_ref().unwrap_or(&self.0.tenant).clone();
+        let key = CacheKey { tenant, subject: Subject::App, scopes: request.scopes.clone() };
+        let grant = || -> Arc<dyn Grant> {
+            Arc::new(ClientCredentials {
+                identity: Arc::clone(&self.0.identity),
+                tenant: key.tenant.clone(),
+                scopes: request.scopes.clone(),
+            })
+        };
+        self.0.engine.token(key.clone(), request, grant).await
+    }
+}
+
+fn is_one_resource(scopes: &Scopes) -> bool {
+    let mut all = scopes.iter();
+    matches!((all.next(), all.next()), (Some(scope), None) if scope.to_ascii_lowercase().ends_with("/.default"))
+}
+
+struct ClientCredentials {
+    identity: Arc<Identity>,
+    tenant: TenantId,
+    scopes: Scopes,
+}
+
+impl Grant for ClientCredentials {
+    fn name(&self) -> &'static str {
+        "client_credentials"
+    }
+
+    fn request(&self, claims: Option<&ClaimsChallenge>, id: &CorrelationId) -> Result<Request<Body>, Error> {
+        let form = vec![("grant_type", "client_credentials".into()), ("scope", self.scopes.as_str().into())];
+        self.identity.request(&self.tenant, form, claims, id)
+    }
+}
+
+impl Identity {
+    /// Completes a grant's own parameters with who asks and how it proves that.
+    pub(super) fn request<'a>(
+        &'a self,
+        tenant: &TenantId,
+        mut form: Form<'a>,
+        claims: Option<&ClaimsChallenge>,
+        id: &CorrelationId,
+    ) -> Result<Request<Body>, Error> {
+        let endpoint = self.authority.token_endpoint(tenant);
+        form.push(("client_id", self.client_id.as_str().into()));
+        if self.challenges {
+            form.push(("claims", ClaimsChallenge::with_cp1(claims).into()));
+        } else if let Some(claims) = claims {
+            form.push(("claims", claims.as_str().to_owned().into()));
+        }
+        match &self.credential {
+            ClientCredential::Secret(secret) => form.push(("client_secret", secret.expose().into())),
+            ClientCredential::Certificate(certificate) => {
+                let assertion = certificate
+                    .assertion(self.client_id.as_str(), endpoint.as_str(), self.clock.now())
+                    .map_err(|error| {
+                        Error::new(ErrorKind::ClientCredential, "the certificate's key did not sign").with_source(error)
+                    })?;
+                form.push(("client_assertion_type", ASSERTION_TYPE.into()));
+                form.push(("client_assertion", assertion.into()));
+            }
+        }
+        wire::encode(&endpoint, &form, id)
+    }
+}
+
+impl fmt::Debug for ConfidentialClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConfidentialClient")
+            .field("authority", &self.0.identity.authority)
+            .field("tenant", &self.0.tenant)
+            .field("client_id", &self.0.identity.client_id)
+            .field("credential", &self.0.identity.credential)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Builds a [`ConfidentialClient`].
+#[derive(Debug)]
+#[must_use]
+pub struct ConfidentialClientBuilder {
+    tenant: TenantId,
+    client_id: ClientId,
+    credential: ClientCredential,
+    authority: Authority,
+    transport: Option<Arc<dyn HttpTransport>>,
+    clock: Arc<dyn Clock>,
+    retry: RetryPolicy,
+    cache_bytes: usize,
+    attempt: Duration,
+    total: Duration,
+    challenges: bool,
+}
+
+impl ConfidentialClientBuilder {
+    /// Where tokens come from. Default: the public cloud.
+    pub fn authority(mut self, authority: Authority) -> Self {
+        self.authority = authority;
+        self
+    }
+
+    /// How requests are sent. Default with feature `reqwest`: `ReqwestTransport::new()`; without it there is none.
+    pub fn transport(mut self, transport: Arc<dyn HttpTransport>) -> Self {
+        self.transport = Some(transport);
+        self
+    }
+
+    /// What time it is. Default: [`SystemClock`].
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// How often a passing fault is tried again. Default: 3 attempts, 500 ms doubling to 4 s, with jitter.
+    pub const fn retry(mut self, retry: RetryPolicy) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// The bound of one attempt and of all together. Default: 10 s and 12 s.
+    pub const fn timeouts(mut self, attempt: Duration, total: Duration) -> Self {
+        self.attempt = attempt;
+        self.total = total;
+        self
+    }
+
+    /// How much memory cached tokens may take. Default: 64 MiB.
+    pub const fn cache_bytes(mut self, bytes: usize) -> Self {
+        self.cache_bytes = bytes;
+        self
+    }
+
+    /// Tells Entra (capability `cp1`) that this application handles claims challenges. Its tokens then live up to a
+    /// day, and a resource may refuse one at any moment with a challenge that [`TokenRequest::with_claims`] must carry.
+    pub const fn handles_claims_challenges(mut self) -> Self {
+        self.challenges = true;
+        self
+    }
+
+    /// Builds the client. Nothing is sent.
+    ///
+    /// # Errors
+    ///
+    /// When a client secret is empty, or no transport was given and none is built in.
+    pub fn build(self) -> Result<ConfidentialClient, BuildError> {
+        if matches!(&self.credential, ClientCredential::Secret(secret) if secret.is_empty()) {
+            return Err(BuildError::new("the client secret is empty"));
+        }
+        let transport = match self.transport {
+            Some(transport) => transport,
+            None => default_transport()?,
+        };
+        let mut engine = Engine::new(transport, Arc::clone(&self.clock), self.cache_bytes);
+        engine.retry = self.retry;
+        engine.attempt = self.attempt;
+        engine.total = self.total;
+        let identity = Identity {
+            authority: self.authority,
+            client_id: self.client_id,
+            credential: self.credential,
+            challenges: self.challenges,
+            clock: self.clock,
+        };
+        let inner = Inner { engine: Arc::new(engine), identity: Arc::new(identity), tenant: self.tenant };
+        Ok(ConfidentialClient(Arc::new(inner)))
+    }
+}
+
+#[cfg(feature = "reqwest")]
+fn default_transport() -> Result<Arc<dyn HttpTransport>, BuildError> {
+    Ok(Arc::new(crate::ReqwestTransport::new()?))
+}
+
+#[cfg(not(feature = "reqwest"))]
+fn default_transport() -> Result<Arc<dyn HttpTransport>, BuildError> {
+    Err(BuildError::new("no transport: call .transport(..), or turn on feature `reqwest` for a built-in one"))
+}

@@ -1,0 +1,232 @@
+//! From request to token: cache, single flight, attempts, and what is remembered of failures.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use http::Request;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout_at},
+};
+use tracing::Instrument as _;
+
+use super::{
+    cache::{CacheKey, Look, Subject, TokenCache},
+    wire,
+};
+use crate::{
+    AccessToken, Body, ClaimsChallenge, Clock, CorrelationId, Deadline, Error, ErrorKind, HttpTransport, RetryPolicy,
+    TokenRequest,
+    flight::{Flights, Landing, caught},
+};
+
+/// An answer of the token endpoint is never larger.
+const MAX_ANSWER: usize = 256 << 10;
+/// Token requests of one client under way at the same time.
+const MAX_PARALLEL: usize = 32;
+
+pub(super) struct Engine {
+    pub(super) transport: Arc<dyn HttpTransport>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) retry: RetryPolicy,
+    /// Bound of one attempt.
+    pub(super) attempt: Duration,
+    /// Bound of all attempts together.
+    pub(super) total: Duration,
+    cache: TokenCache,
+    flights: Flights<FlightKey, Result<AccessToken, Error>>,
+    parallel: Semaphore,
+}
+
+/// What makes two fetches the same: challenges differ, though what they bring lands under one key of the cache.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct FlightKey {
+    key: CacheKey,
+    claims: Option<ClaimsChallenge>,
+}
+
+/// One grant: makes a fresh request for each attempt, since an assertion must not be sent twice.
+pub(super) trait Grant: Send + Sync + 'static {
+    /// The name under which spans and events report it.
+    fn name(&self) -> &'static str;
+
+    fn request(&self, claims: Option<&ClaimsChallenge>, id: &CorrelationId) -> Result<Request<Body>, Error>;
+
+    /// What became of a token before it is kept, such as a cap of its life.
+    fn finish(&self, token: AccessToken) -> Result<AccessToken, Error> {
+        Ok(token)
+    }
+}
+
+impl Engine {
+    pub(super) fn new(transport: Arc<dyn HttpTransport>, clock: Arc<dyn Clock>, cache_bytes: usize) -> Self {
+        Self {
+            transport,
+            clock,
+            retry: RetryPolicy::default(),
+            attempt: Duration::from_secs(10),
+            total: Duration::from_secs(12),
+            cache: TokenCache::new(cache_bytes),
+            flights: Flights::default(),
+            parallel: Semaphore::new(MAX_PARALLEL),
+        }
+    }
+
+    pub(super) async fn token(
+        self: &Arc<Self>,
+        key: CacheKey,
+        request: &TokenRequest,
+        grant: impl FnOnce() -> Arc<dyn Grant>,
+    ) -> Result<AccessToken, Error> {
+        let flight = FlightKey { key, claims: request.claims.clone() };
+        let look = match flight.claims {
+            None => self.cache.look(&flight.key, self.clock.now(), request.rejected.as_ref()),
+            Some(_) => Look::Miss,
+        };
+        match look {
+            Look::Fresh(token) => {
+                report("hit");
+                Ok(token)
+            }
+            Look::Aging(token) => {
+                report("refresh");
+                let grant = grant();
+                self.flights.start(&flight, self.total * 2, || self.fetch(flight.clone(), request, grant));
+                Ok(token)
+            }
+            Look::Gated(error) => {
+                report("gated");
+                Err(error)
+            }
+            Look::Miss => {
+                report("miss");
+                let grant = grant();
+                let fetch = || self.fetch(flight.clone(), request, grant);
+                match self.flights.join(&flight, self.total * 2, fetch).await {
+                    Landing::Done(result) => result,
+                    Landing::Crashed | Landing::TimedOut => Err(cut_off()),
+                }
+            }
+        }
+    }
+
+    /// The task of one flight. It keeps what it learns, so that later callers do not depend on who waited.
+    fn fetch(
+        self: &Arc<Self>,
+        flight: FlightKey,
+        request: &TokenRequest,
+        grant: Arc<dyn Grant>,
+    ) -> impl Future<Output = Result<AccessToken, Error>> + Send + 'static {
+        let engine = Arc::clone(self);
+        let rejected = request.rejected.clone();
+        let id = request.correlation_id.clone().unwrap_or_else(CorrelationId::random);
+        let name = grant.name();
+        let span = tracing::info_span!(
+            "entra.token",
+            grant = name,
+            attempt = tracing::field::Empty,
+            error.r#type = tracing::field::Empty,
+            entra.correlation_id = id.as_str(),
+        );
+        async move {
+            // Who came while the last flight was landing finds its result here instead of flying again.
+            if flight.claims.is_none() {
+                match engine.cache.look(&flight.key, engine.clock.now(), rejected.as_ref()) {
+                    Look::Fresh(token) => return Ok(token),
+                    Look::Gated(error) => return Err(error),
+                    Look::Aging(_) | Look::Miss => {}
+                }
+            }
+            let deadline = Instant::now() + engine.total;
+            let attempts = caught(engine.attempts(&*grant, flight.claims.as_ref(), &id, deadline));
+            let result = match timeout_at(deadline, attempts).await {
+                Ok(Some(result)) => result,
+                Ok(None) => Err(cut_off()),
+                Err(_) => Err(Error::new(ErrorKind::Transport, "the token endpoint did not answer in time")),
+            };
+            let now = engine.clock.now();
+            match &result {
+                Ok(token) => engine.cache.store(&flight.key, token.clone(), now),
+                Err(error) => {
+                    tracing::Span::current().record("error.type", tracing::field::debug(error.kind()));
+                    // A challenge that cannot be met says nothing about requests without it.
+                    if flight.claims.is_none() {
+                        engine.cache.fail(&flight.key, error, is_fatal(error, &flight.key.subject), now);
+                    }
+                }
+            }
+            result
+        }
+        .instrument(span)
+    }
+
+    async fn attempts(
+        &self,
+        grant: &dyn Grant,
+        claims: Option<&ClaimsChallenge>,
+        id: &CorrelationId,
+        deadline: Instant,
+    ) -> Result<AccessToken, Error> {
+        let _permit = self.parallel.acquire().await.map_err(|_| cut_off())?;
+        let mut attempt = 1;
+        loop {
+            tracing::Span::current().record("attempt", attempt);
+            let error = match self.exchange(grant.request(claims, id)?, deadline).await {
+                Ok(token) => return grant.finish(token),
+                Err(error) => error,
+            };
+            let pause = self.retry.delay(attempt, error.retry_after()).filter(|_| error.is_retryable());
+            match pause {
+                Some(pause) if Instant::now() + pause < deadline => tokio::time::sleep(pause).await,
+                _ => return Err(error),
+            }
+            attempt += 1;
+        }
+    }
+
+    async fn exchange(&self, mut request: Request<Body>, deadline: Instant) -> Result<AccessToken, Error> {
+        let started = Instant::now();
+        let attempt_deadline = deadline.min(started + self.attempt);
+        request.extensions_mut().insert(Deadline(attempt_deadline));
+        let exchange = async {
+            let (head, body) = self.transport.send(request).await?.into_parts();
+            let body = body.collect(MAX_ANSWER).await?;
+            Ok::<_, Error>((head, body))
+        };
+        // A transport that overlooks the deadline must not hold the flight up.
+        let (head, body) = timeout_at(attempt_deadline, exchange)
+            .await
+            .map_err(|_| Error::new(ErrorKind::Transport, "the token endpoint did not answer in time"))??;
+        let status = head.status.as_u16();
+        let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::debug!(name: "entra.token.response", status, elapsed_ms, "token endpoint answered");
+        wire::decode(head.status, &head.headers, &body, self.clock.now())
+    }
+}
+
+/// After these the user's token is no longer the user's wish; an application's token stays until it ends.
+fn is_fatal(error: &Error, subject: &Subject) -> bool {
+    match subject {
+        Subject::App => false,
+        Subject::OnBehalfOf { .. } => matches!(
+            error.kind(),
+            ErrorKind::Reauthenticate
+                | ErrorKind::ConsentRequired
+                | ErrorKind::InteractionRequired
+                | ErrorKind::PolicyBlocked
+        ),
+    }
+}
+
+fn cut_off() -> Error {
+    Error::new(ErrorKind::Transport, "the token request was cut off before it ended")
+}
+
+fn report(result: &'static str) {
+    tracing::debug!(name: "entra.token.cache", result, "token cache");
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("transport", &self.transport).finish_non_exhaustive()
+    }
+}
