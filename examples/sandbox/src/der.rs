@@ -45,8 +45,11 @@ pub(crate) fn certificate(der: &[u8]) -> Option<CertificateFacts> {
     Some(CertificateFacts { public_key: whole.to_vec(), not_before, not_after })
 }
 
-/// One element: tag, content, the element itself, what follows.
-fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8], &[u8])> {
+/// Tag, content, the element itself, what follows.
+type Element<'a> = (u8, &'a [u8], &'a [u8], &'a [u8]);
+
+/// Reads one element.
+fn element(der: &[u8]) -> Option<Element<'_>> {
     let (&tag, rest) = der.split_first()?;
     let (&first, mut rest) = rest.split_first()?;
     let mut length = usize::from(first & 0x7f);
@@ -84,8 +87,7 @@ fn instant(tag: u8, content: &[u8]) -> Option<i64> {
         _ => return None,
     };
     let part = |index: usize| rest.get(index..index + 2)?.parse::<u8>().ok();
-    let date =
-        time::Date::from_calendar_date(year, time::Month::try_from(part(0)?).ok()?, part(2)?).ok()?;
+    let date = time::Date::from_calendar_date(year, time::Month::try_from(part(0)?).ok()?, part(2)?).ok()?;
     let at = date.with_hms(part(4)?, part(6)?, part(8)?).ok()?;
     Some(at.assume_utc().unix_timestamp())
 }

@@ -234,7 +234,10 @@ mod tests {
         let faults = Faults::default();
         faults.add(Fault::on("GET /a/{b}").status(503).skip(1).times(2));
         let hit = |path: &str| faults.take("GET", path).is_some();
-        assert_eq!([hit("/a/1"), hit("/a/2"), hit("/b/1"), hit("/a/3"), hit("/a/4")], [false, true, false, true, false]);
+        assert_eq!(
+            [hit("/a/1"), hit("/a/2"), hit("/b/1"), hit("/a/3"), hit("/a/4")],
+            [false, true, false, true, false]
+        );
     }
 
     #[test]

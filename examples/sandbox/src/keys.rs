@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::constants::MSA_TENANT;
 use crate::der;
+use crate::members::set;
 
 /// Channels every Bot Framework key vouches for.
 pub(crate) const ENDORSEMENTS: [&str; 8] =
@@ -99,7 +100,7 @@ impl Keys {
             // Entra v1 and channel tokens name the key twice, as the real ones do.
             let mut header = json!({"typ": "JWT", "alg": "RS256", "kid": key.kid});
             if ring == Ring::Channel || claims.get("ver").and_then(Value::as_str) == Some("1.0") {
-                header["x5t"] = Value::String(key.kid.clone());
+                set(&mut header, "x5t", Value::String(key.kid.clone()));
             }
             key.sign(&header, claims)
         })
@@ -107,9 +108,9 @@ impl Keys {
 
     /// The key with this id, from any of the rings.
     pub(crate) fn find(&self, rings: &[Ring], kid: &str) -> Option<(Ring, Arc<Key>)> {
-        rings.iter().find_map(|ring| {
-            self.published(*ring).into_iter().find(|key| key.kid == kid).map(|key| (*ring, key))
-        })
+        rings
+            .iter()
+            .find_map(|ring| self.published(*ring).into_iter().find(|key| key.kid == kid).map(|key| (*ring, key)))
     }
 
     /// Entra JWKS. `v2` adds the issuer of each key: the tenant template, and a fixed one for personal accounts.
@@ -119,8 +120,8 @@ impl Keys {
             for key in self.published(ring) {
                 let mut jwk = key.jwk();
                 if v2 {
-                    jwk["issuer"] = json!(format!("{authority}/{tenant}/v2.0"));
-                    jwk["cloud_instance_name"] = json!("microsoftonline.com");
+                    set(&mut jwk, "issuer", json!(format!("{authority}/{tenant}/v2.0")));
+                    set(&mut jwk, "cloud_instance_name", json!("microsoftonline.com"));
                 }
                 keys.push(jwk);
             }
@@ -135,7 +136,7 @@ impl Keys {
             .iter()
             .map(|key| {
                 let mut jwk = key.jwk();
-                jwk["endorsements"] = json!(ENDORSEMENTS);
+                set(&mut jwk, "endorsements", json!(ENDORSEMENTS));
                 jwk
             })
             .collect();
@@ -189,11 +190,8 @@ impl Key {
 
 /// A self-signed certificate (DER) for a PKCS#8 RSA key.
 pub(crate) fn self_signed(pkcs8: &[u8], name: &str) -> io::Result<Vec<u8>> {
-    let pair = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(
-        &PrivatePkcs8KeyDer::from(pkcs8),
-        &rcgen::PKCS_RSA_SHA256,
-    )
-    .map_err(io::Error::other)?;
+    let pair = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&PrivatePkcs8KeyDer::from(pkcs8), &rcgen::PKCS_RSA_SHA256)
+        .map_err(io::Error::other)?;
     let mut params = rcgen::CertificateParams::default();
     params.distinguished_name.push(rcgen::DnType::CommonName, name);
     Ok(params.self_signed(&pair).map_err(io::Error::other)?.der().to_vec())

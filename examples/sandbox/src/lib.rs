@@ -11,6 +11,7 @@ mod faults;
 mod foundry;
 mod journal;
 mod keys;
+mod members;
 mod sandbox;
 mod server;
 mod state;
@@ -20,8 +21,8 @@ mod tokenservice;
 mod wire;
 
 pub use channel::{
-    Author, ConnectorSettings, Conversation, Counters, Entry, Exchange, Failure, Posted, Scope, SignIn, Stage, Standing, Step,
-    Teams, TeamsUser, Wait,
+    Author, ConnectorSettings, Conversation, Counters, Entry, Exchange, Failure, Posted, Scope, SignIn, Stage,
+    Standing, Step, Teams, TeamsUser, Wait,
 };
 pub use entra::Consent;
 pub use faults::{Fault, FaultKind};

@@ -1,2 +1,59 @@
-//! Runs the sandbox alone.
-fn main() {}
+//! Runs the sandbox alone, until Ctrl-C.
+
+use std::io::{self, Write as _};
+
+use clap::Parser;
+use m365_sandbox::Sandbox;
+
+/// A Microsoft cloud on loopback for tests: Entra, Bot Framework channel, user-token service, Foundry, a Teams user.
+/// Never for production: every secret in it is public.
+#[derive(Debug, Parser)]
+#[command(name = "m365-sandbox", version)]
+struct Arguments {
+    /// Port on loopback; 0 takes a free one
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// Speak TLS at https://localhost with a CA made at start
+    #[arg(long)]
+    tls: bool,
+    /// Where the bot listens
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:3978/api/messages")]
+    bot: String,
+}
+
+#[tokio::main]
+async fn main() -> io::Result<()> {
+    let arguments = Arguments::parse();
+    let sandbox =
+        Sandbox::builder().port(arguments.port).tls(arguments.tls).bot_endpoint(&arguments.bot).start().await?;
+    io::stdout().write_all(greeting(&sandbox, &arguments.bot).as_bytes())?;
+    io::stdout().flush()?;
+    tokio::signal::ctrl_c().await?;
+    sandbox.stop().await;
+    Ok(())
+}
+
+/// Lines a POSIX shell can read: `eval "$(…)"` or paste.
+fn greeting(sandbox: &Sandbox, bot: &str) -> String {
+    let base = sandbox.base_url();
+    let mut lines = vec![
+        format!("# m365-sandbox at {base}"),
+        "# Never for production. All ids and secrets are public test values.".to_owned(),
+        "# Settings a bot needs:".to_owned(),
+    ];
+    lines.extend(sandbox.settings().into_iter().map(|(name, value)| export(name, &value)));
+    if let Some(file) = sandbox.ca_file() {
+        let file = file.display().to_string();
+        lines.push("# The CA of this sandbox, by the names that OpenSSL, Node and Python read:".to_owned());
+        lines.extend(["SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE"].map(|name| export(name, &file)));
+    }
+    lines.push(format!("# Teams posts to {bot}"));
+    lines.push(format!("# Signing front for local tools that cannot sign: {base}/front/api/messages"));
+    lines.push(format!("# Remote control: {base}/_sandbox/settings, /requests, /faults, /teams/say, … (see README)"));
+    lines.push("# Ctrl-C ends it.\n".to_owned());
+    lines.join("\n")
+}
+
+fn export(name: &str, value: &str) -> String {
+    format!("export {name}='{}'", value.replace('\'', "'\\''"))
+}

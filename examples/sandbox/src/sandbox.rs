@@ -329,9 +329,8 @@ impl Drop for Sandbox {
 
 impl World {
     async fn new(base: String, options: Options, ca: Option<String>) -> io::Result<Self> {
-        let shared = tokio::task::spawn_blocking(move || Shared::new(base, options, ca))
-            .await
-            .map_err(io::Error::other)??;
+        let shared =
+            tokio::task::spawn_blocking(move || Shared::new(base, options, ca)).await.map_err(io::Error::other)??;
         let shared = Arc::new(shared);
         let router = server::router(&shared);
         Ok(Self { shared, router })

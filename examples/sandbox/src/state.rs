@@ -123,10 +123,7 @@ impl Shared {
 
     /// A part's own state, made on first use and kept as long as this world.
     pub(crate) fn extension<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
-        let slot = lock(&self.extensions)
-            .entry(TypeId::of::<T>())
-            .or_insert_with(|| Arc::new(T::default()))
-            .clone();
+        let slot = lock(&self.extensions).entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(T::default())).clone();
         slot.downcast::<T>().unwrap_or_default()
     }
 }

@@ -43,12 +43,7 @@ pub(crate) fn channel_claims(shared: &Shared, audience: &str, service_url: &str)
     })
 }
 
-/// An app-only access token.
-pub(crate) fn app_token(shared: &Shared, tenant: &str, app_id: &str, audience: &str, version: Version, acr: Acr) -> String {
-    shared.keys.sign(Ring::Entra, &app_claims(shared, tenant, app_id, audience, version, acr))
-}
-
-/// The claims of [`app_token`].
+/// The claims of an app-only access token.
 pub(crate) fn app_claims(
     shared: &Shared,
     tenant: &str,
@@ -58,7 +53,8 @@ pub(crate) fn app_claims(
     acr: Acr,
 ) -> Value {
     let principal = principal_id(tenant, app_id);
-    let mut claims = common_claims(shared, tenant, app_id, audience, version, acr, seconds(shared.options.app_token_ttl));
+    let mut claims =
+        common_claims(shared, tenant, app_id, audience, version, acr, seconds(shared.options.app_token_ttl));
     claims.insert("idtyp".into(), json!("app"));
     claims.insert("oid".into(), json!(principal));
     claims.insert("sub".into(), json!(principal));
@@ -114,15 +110,7 @@ pub(crate) fn user_claims(
 
 /// What Teams puts into `signin/tokenExchange`: a token of the single-sign-on app, got by the Teams client.
 pub(crate) fn sso_token(shared: &Shared, user: &User) -> String {
-    user_token(
-        shared,
-        user,
-        constants::TEAMS_CLIENT_ID,
-        constants::SSO_APP_ID,
-        "access_as_user",
-        Version::V2,
-        "0",
-    )
+    user_token(shared, user, constants::TEAMS_CLIENT_ID, constants::SSO_APP_ID, "access_as_user", Version::V2, "0")
 }
 
 fn common_claims(
@@ -290,12 +278,14 @@ pub(crate) fn check_token(shared: &Shared, token: &str, audiences: &[&str]) -> R
     let text = |name: &str| caller.claims.get(name).and_then(Value::as_str).unwrap_or_default();
     let now = shared.clock.now();
     let time = |name: &str| caller.claims.get(name).and_then(Value::as_i64);
-    let (Some(expires), begins) = (time("exp"), time("nbf").unwrap_or(i64::MIN)) else { return Err(Refusal::Malformed) };
+    let (Some(expires), begins) = (time("exp"), time("nbf").unwrap_or(i64::MIN)) else {
+        return Err(Refusal::Malformed);
+    };
     if now >= expires.saturating_add(SKEW) || now < begins.saturating_sub(SKEW) {
         return Err(Refusal::Expired);
     }
     let audience = text("aud").trim_end_matches('/');
-    if !audiences.iter().any(|wanted| *wanted == audience) {
+    if !audiences.contains(&audience) {
         return Err(Refusal::Audience);
     }
     Ok(caller)

@@ -16,6 +16,7 @@ use crate::constants::{
 };
 use crate::der::{self, CertificateFacts};
 use crate::keys;
+use crate::state::uuid;
 use crate::tokens::Version;
 
 /// Permission of a client to call a resource for a user, or for all users of the home tenant.
@@ -180,7 +181,9 @@ impl App {
 
     /// The registered certificate with this thumbprint, SHA-256 or SHA-1, base64url.
     pub(crate) fn certificate(&self, thumbprint: &str) -> Option<&Certificate> {
-        self.certificates.iter().find(|certificate| [&certificate.sha256, &certificate.sha1].contains(&&thumbprint.to_owned()))
+        self.certificates
+            .iter()
+            .find(|certificate| [&certificate.sha256, &certificate.sha1].contains(&&thumbprint.to_owned()))
     }
 }
 
@@ -189,6 +192,7 @@ pub(crate) struct Directory {
     apps: HashMap<String, App>,
     consents: HashSet<Consent>,
     used_assertions: HashMap<String, i64>,
+    refresh_tokens: HashMap<String, (String, String)>,
     mfa_required: HashSet<String>,
     certificate_pem: String,
 }
@@ -217,6 +221,7 @@ impl Directory {
             apps: apps.into_iter().map(|app| (app.id.clone(), app)).collect(),
             consents: consents.into_iter().collect(),
             used_assertions: HashMap::new(),
+            refresh_tokens: HashMap::new(),
             mfa_required: HashSet::new(),
             certificate_pem,
         };
@@ -294,6 +299,18 @@ impl Directory {
     /// Whether this user must do more to sign in.
     pub(crate) fn needs_mfa(&self, oid: &str) -> bool {
         self.mfa_required.contains(oid)
+    }
+
+    /// A refresh token of this app for this user.
+    pub(crate) fn issue_refresh(&mut self, client: &str, oid: &str) -> String {
+        let token = format!("1.sandbox-{}{}", uuid().replace('-', ""), uuid().replace('-', ""));
+        self.refresh_tokens.insert(token.clone(), (client.to_owned(), oid.to_owned()));
+        token
+    }
+
+    /// The user of a refresh token of this app. Entra leaves the old one valid.
+    pub(crate) fn redeem_refresh(&self, client: &str, token: &str) -> Option<String> {
+        self.refresh_tokens.get(token).filter(|(owner, _)| owner == client).map(|(_, oid)| oid.clone())
     }
 
     /// Notes a client assertion; false when its `jti` was seen before within its life.

@@ -5,6 +5,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::members::set;
 use crate::state::{Shared, uuid};
 
 /// One refusal of Entra.
@@ -50,7 +51,7 @@ impl OAuthError {
         let mut body = json!({
             "error": self.error,
             "error_description": format!(
-                "AADSTS{}: {} Trace ID: {trace} Correlation ID: {correlation} Timestamp: {now}",
+                "AADSTS{}: {}\r\nTrace ID: {trace}\r\nCorrelation ID: {correlation}\r\nTimestamp: {now}",
                 self.code, self.text,
             ),
             "error_codes": [self.code],
@@ -60,10 +61,10 @@ impl OAuthError {
             "error_uri": format!("{}/error?code={}", shared.authority(), self.code),
         });
         if let Some(suberror) = self.suberror {
-            body["suberror"] = json!(suberror);
+            set(&mut body, "suberror", json!(suberror));
         }
         if let Some(claims) = &self.claims {
-            body["claims"] = json!(claims);
+            set(&mut body, "claims", json!(claims));
         }
         body
     }
@@ -73,6 +74,31 @@ impl OAuthError {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::BAD_REQUEST);
         (status, Json(self.body(shared, correlation))).into_response()
     }
+}
+
+/// 400 `invalid_request`, AADSTS900144.
+pub(crate) fn missing(parameter: &str) -> OAuthError {
+    OAuthError::new(
+        400,
+        "invalid_request",
+        900144,
+        format!("The request body must contain the following parameter: '{parameter}'."),
+    )
+}
+
+/// 400 `invalid_request`, AADSTS90023: a parameter with a value nobody understands.
+pub(crate) fn bad_parameter(text: &str) -> OAuthError {
+    OAuthError::new(400, "invalid_request", 90023, text)
+}
+
+/// 401 `invalid_client`.
+pub(crate) fn invalid_client(code: u32, text: impl Into<String>) -> OAuthError {
+    OAuthError::new(401, "invalid_client", code, text)
+}
+
+/// 400 `invalid_grant`.
+pub(crate) fn invalid_grant(code: u32, text: impl Into<String>) -> OAuthError {
+    OAuthError::new(400, "invalid_grant", code, text)
 }
 
 /// AADSTS90002.

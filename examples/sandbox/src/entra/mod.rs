@@ -1,18 +1,26 @@
 //! Entra ID: discovery, keys, token endpoint, and the corner of Graph a bot asks for a name.
 
+mod credential;
 mod directory;
 mod discovery;
 mod error;
+mod form;
+mod graph;
+mod obo;
+mod scope;
+mod token;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 
 use crate::state::Shared;
 
 pub use directory::Consent;
-pub(crate) use directory::Directory;
+pub(crate) use directory::{App, Directory, Resource, resource};
+pub(crate) use error::OAuthError;
+pub(crate) use obo::{permission as obo_permission, user as obo_user};
 
 /// Routes under `/entra` and `/graph`.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
@@ -22,5 +30,8 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/entra/{tenant}/.well-known/openid-configuration", get(discovery::v1))
         .route("/entra/{tenant}/discovery/v2.0/keys", get(discovery::keys_v2))
         .route("/entra/{tenant}/discovery/keys", get(discovery::keys_v1))
+        .route("/entra/{tenant}/oauth2/v2.0/token", post(token::v2))
+        .route("/entra/{tenant}/oauth2/token", post(token::v1))
+        .route("/graph/v1.0/me", get(graph::me))
         .with_state(shared)
 }
