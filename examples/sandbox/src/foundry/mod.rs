@@ -63,6 +63,8 @@ mod run;
 mod script;
 mod sse;
 mod store;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 use std::sync::{Arc, Mutex, MutexGuard};

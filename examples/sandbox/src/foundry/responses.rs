@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
@@ -340,8 +343,9 @@ async fn finished(feed: &Feed, mut guard: StopOnDrop) -> Ending {
 
 /// An answer whose body breaks off.
 fn cut() -> Response {
-    let pieces = [Ok(bytes::Bytes::from_static(b"{\"id\":\"resp_")), Err(std::io::Error::other("cut"))];
-    let mut response = Response::new(axum::body::Body::from_stream(futures_util::stream::iter(pieces)));
+    let first = stream::iter([Ok(Bytes::from_static(b"{\"id\":\"resp_"))]);
+    let pieces = first.chain(stream::once(async { Err(sse::broken().await) }));
+    let mut response = Response::new(Body::from_stream(pieces));
     response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

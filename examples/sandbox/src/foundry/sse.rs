@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -13,6 +14,8 @@ use serde_json::Value;
 use super::store::Feed;
 
 const BOM: &str = "\u{feff}";
+/// Time for the server to write what it holds before a connection breaks.
+const FLUSH: Duration = Duration::from_millis(20);
 
 /// One unit of a stream.
 #[derive(Debug, Clone)]
@@ -126,6 +129,12 @@ pub(crate) fn stream(feed: Arc<Feed>, framing: Framing, after: Option<u64>, guar
     response
 }
 
+/// The error that makes the server drop the connection, after what was sent before has left.
+pub(crate) async fn broken() -> std::io::Error {
+    tokio::time::sleep(FLUSH).await;
+    std::io::Error::other("cut")
+}
+
 struct Reader {
     feed: Arc<Feed>,
     framing: Framing,
@@ -155,7 +164,7 @@ impl Reader {
                 }
                 Frame::Cut => {
                     self.guard.0 = None;
-                    return Err(std::io::Error::other("cut"));
+                    return Err(broken().await);
                 }
                 frame if self.is_old(&frame) => {}
                 frame => {
