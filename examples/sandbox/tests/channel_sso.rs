@@ -116,7 +116,7 @@ async fn invoked(bot: &Bot, flows: &Flows, activity: &Value) -> (u16, Value) {
         );
     };
     assert_eq!(status, 200);
-    let id = value["id"].as_str().or(value["state"].as_str()).unwrap().to_owned();
+    let id = value["id"].as_str().or_else(|| value["state"].as_str()).unwrap().to_owned();
     if flows.lock().unwrap().done.insert(id) {
         let parked = flows.lock().unwrap().parked.take().unwrap();
         let (bot, answer) = (bot.clone(), greeting(token));

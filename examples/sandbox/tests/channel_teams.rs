@@ -189,3 +189,16 @@ async fn everything_else_a_user_does() {
     let gone = chat.waiting(Wait { first: Duration::from_millis(100), ..Wait::default() }).say("anyone?").await;
     assert!(!gone.answered, "the connector refuses a removed bot");
 }
+
+#[tokio::test]
+async fn answers_inside_the_response_appear_in_the_chat() {
+    let scene = scene(|_, activity| async move {
+        assert_eq!(activity["deliveryMode"], "expectReplies");
+        (200, json!({ "activities": [{ "type": "typing" }, { "type": "message", "text": "inline" }] }))
+    })
+    .await;
+    let chat = scene.teams.user(USER_ONE).conversation();
+    let exchange = chat.say_with("hi", json!({ "deliveryMode": "expectReplies" })).await;
+    assert_eq!((exchange.text().as_str(), exchange.answered, exchange.replies.len()), ("inline", true, 2));
+    assert_eq!((chat.answers_to(&exchange.activity_id), scene.teams.counters().creates), (1, 0));
+}

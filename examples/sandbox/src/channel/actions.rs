@@ -61,10 +61,10 @@ impl Conversation {
     pub async fn add_member(&self, user: User) -> Posted {
         let person = Person::from(user);
         self.channel.store.write(|state| {
-            if let Some(room) = state.rooms.get_mut(super::room::room_id(&self.id)) {
-                if room.member(&person.mri).is_none() {
-                    room.members.push(person.clone());
-                }
+            if let Some(room) = state.rooms.get_mut(super::room::room_id(&self.id))
+                && room.member(&person.mri).is_none()
+            {
+                room.members.push(person.clone());
             }
         });
         self.post(

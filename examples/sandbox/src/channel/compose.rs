@@ -33,7 +33,7 @@ pub(crate) fn activity(place: Place<'_>, kind: &str, id: &str, fields: Value) ->
     let mut conversation =
         json!({ "conversationType": place.scope.as_str(), "tenantId": place.from.tenant, "id": place.conversation });
     if place.scope != Scope::Personal {
-        conversation["isGroup"] = json!(true);
+        set(&mut conversation, "isGroup", json!(true));
     }
     let activity = json!({
         "type": kind,
@@ -56,10 +56,17 @@ pub(crate) fn activity(place: Place<'_>, kind: &str, id: &str, fields: Value) ->
 fn channel_data(place: Place<'_>) -> Value {
     let mut data = json!({ "tenant": { "id": place.from.tenant } });
     if let Some(team) = place.team {
-        data["team"] = json!({ "id": team.id, "name": team.name });
-        data["channel"] = json!({ "id": team.channel, "name": team.channel_name });
+        set(&mut data, "team", json!({ "id": team.id, "name": team.name }));
+        set(&mut data, "channel", json!({ "id": team.channel, "name": team.channel_name }));
     }
     data
+}
+
+/// Sets one member of an object.
+pub(crate) fn set(object: &mut Value, name: &str, value: Value) {
+    if let Some(members) = object.as_object_mut() {
+        members.insert(name.to_owned(), value);
+    }
 }
 
 /// Puts `fields` over an object, member by member; objects merge, anything else replaces, `null` removes.

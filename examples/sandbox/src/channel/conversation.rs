@@ -1,14 +1,15 @@
 //! A conversation as the user's client holds it: it posts, and it waits for what appears.
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Channel;
 use super::compose::{self, Place, Team};
 use super::exchange::{self, Exchange, Looking, Wait};
+use super::inline;
 use super::people::Person;
 use super::post::{self, Posted};
-use super::room::{Entry, Scope, Standing, room_id};
+use super::room::{Author, Entry, Scope, Standing, room_id};
 use super::sso::SignIn;
 use crate::constants::REGION;
 
@@ -114,7 +115,7 @@ impl Conversation {
     /// How many messages the bot made in answer to this activity. More than one is a second answer.
     pub fn answers_to(&self, activity: &str) -> usize {
         let answer = |entry: &&Entry| entry.kind() == "message" && entry.reply_to.as_deref() == Some(activity);
-        self.transcript().iter().filter(|entry| entry.author == super::Author::Bot).filter(answer).count()
+        self.transcript().iter().filter(|entry| entry.author == Author::Bot).filter(answer).count()
     }
 
     /// The sign-in this chat is in, if the bot ever sent a sign-in card.
@@ -166,7 +167,8 @@ impl Conversation {
 
     pub(crate) fn invocation(&self, name: &str, value: Value) -> Prepared {
         let id = format!("f:{}", crate::state::uuid());
-        self.prepare("invoke", Some(id), |_| json!({ "name": name, "value": value }))
+        let fields = Map::from_iter([("name".to_owned(), json!(name)), ("value".to_owned(), value)]);
+        self.prepare("invoke", Some(id), |_| Value::Object(fields))
     }
 
     pub(crate) async fn deliver(&self, prepared: &Prepared) -> Posted {
@@ -176,7 +178,23 @@ impl Conversation {
     /// Posts, then waits for answers; `any` takes answers to other activities too.
     pub(crate) async fn run(&self, prepared: Prepared, any: bool) -> Exchange {
         let posted = self.deliver(&prepared).await;
+        self.take_inline(&prepared, &posted);
         self.look(&prepared, posted, any).await
+    }
+
+    /// Answers inside the response appear in the chat like any other.
+    fn take_inline(&self, prepared: &Prepared, posted: &Posted) {
+        let Some(mode) = prepared.activity.get("deliveryMode").and_then(Value::as_str) else { return };
+        let conversation = prepared.activity.pointer("/conversation/id").and_then(Value::as_str).unwrap_or(&self.id);
+        let now = self.channel.shared.clock.now();
+        for activity in inline::replies(mode, posted) {
+            self.channel.store.write(|state| {
+                let (id, started) = (state.activity_id(now), state.started);
+                if let Some(room) = state.rooms.get_mut(room_id(conversation)) {
+                    room.push(Author::Bot, &id, conversation, activity, started).reply_to = Some(prepared.id.clone());
+                }
+            });
+        }
     }
 
     pub(crate) async fn look(&self, prepared: &Prepared, posted: Posted, any: bool) -> Exchange {

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use super::compose::set;
 use super::deliver::{self, Caller, Receipt};
 use super::ids;
 use super::people::Person;
@@ -42,7 +43,7 @@ fn personal(state: &mut State, caller: &Caller, body: &Value) -> Result<Receipt,
     state.counters.conversations += 1;
     let mut answer = json!({ "id": id });
     if let Some(activity) = body.get("activity").filter(|activity| activity.is_object()) {
-        answer["activityId"] = json!(first(state, caller, &id, activity)?);
+        set(&mut answer, "activityId", json!(first(state, caller, &id, activity)?));
     }
     Ok(Receipt { status: 201, body: Some(answer) })
 }

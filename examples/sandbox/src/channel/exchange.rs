@@ -96,9 +96,9 @@ pub(crate) async fn answers(channel: &Channel, looking: Looking<'_>, wait: &Wait
     let started = Instant::now();
     let mut changes = channel.store.watch();
     let mut exchange = look(channel, looking, wait, posted);
-    let worth_waiting = exchange.posted.is_success();
     let until = started + wait.first;
-    while worth_waiting {
+    // A refused POST has no answer to wait for.
+    while exchange.posted.is_success() {
         let limit = if exchange.answered { until.min(Instant::now() + wait.settle) } else { until };
         // Nothing happened until the limit: quiet after an answer, or out of time.
         if tokio::time::timeout_at(limit, changes.changed()).await.is_err() {

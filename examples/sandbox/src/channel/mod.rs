@@ -12,6 +12,7 @@ mod deliver;
 mod exchange;
 mod front;
 mod ids;
+mod inline;
 mod operation;
 mod people;
 mod post;

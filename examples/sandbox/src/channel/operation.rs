@@ -126,41 +126,45 @@ fn bad_escape() -> Problem {
 mod tests {
     use super::*;
 
-    fn parse(method: Method, path: &str) -> Result<Target, u16> {
-        Target::parse(&method, path).map_err(|problem| problem.status)
+    fn parse(method: &Method, path: &str) -> Result<Target, u16> {
+        Target::parse(method, path).map_err(|problem| problem.status)
     }
 
     #[test]
     fn ids_decode_once_and_keep_their_slashes() {
-        let target = parse(Method::POST, "/connector/emea/t/v3/conversations/a%3A1%2F2%253F/activities").unwrap();
+        let target = parse(&Method::POST, "/connector/emea/t/v3/conversations/a%3A1%2F2%253F/activities").unwrap();
         assert_eq!(target.operation, Operation::Send { conversation: "a:1/2%3F".to_owned() });
         assert_eq!((target.region.as_str(), target.tenant.as_str()), ("emea", "t"));
         let raw = "/connector/emea/t/v3/conversations/19:abc@thread.tacv2;messageid=123/activities/1";
         let encoded = "/connector/emea/t/v3/conversations/19%3Aabc%40thread.tacv2%3Bmessageid%3D123/activities/1";
         let reply =
             Operation::Reply { conversation: "19:abc@thread.tacv2;messageid=123".to_owned(), activity: "1".to_owned() };
-        assert_eq!(parse(Method::POST, raw).unwrap().operation, reply);
-        assert_eq!(parse(Method::POST, encoded).unwrap().operation, reply);
+        assert_eq!(parse(&Method::POST, raw).unwrap().operation, reply);
+        assert_eq!(parse(&Method::POST, encoded).unwrap().operation, reply);
     }
 
     #[test]
     fn wrong_paths_methods_and_escapes_are_told_apart() {
         assert_eq!(
-            parse(Method::POST, "/connector/emea/t/v3/conversations/a:1/2%3F/activities"),
+            parse(&Method::POST, "/connector/emea/t/v3/conversations/a:1/2%3F/activities"),
             Err(404),
             "an id with a bare slash"
         );
-        assert_eq!(parse(Method::POST, "/connector/emea/v3/conversations/a/activities"), Err(404), "no tenant segment");
-        assert_eq!(parse(Method::POST, "/connector/emea/t//v3/conversations/a/activities"), Err(404), "two slashes");
         assert_eq!(
-            parse(Method::POST, "/connector/emea/t/v3/conversations/%2E%2E/activities"),
+            parse(&Method::POST, "/connector/emea/v3/conversations/a/activities"),
+            Err(404),
+            "no tenant segment"
+        );
+        assert_eq!(parse(&Method::POST, "/connector/emea/t//v3/conversations/a/activities"), Err(404), "two slashes");
+        assert_eq!(
+            parse(&Method::POST, "/connector/emea/t/v3/conversations/%2E%2E/activities"),
             Err(404),
             "a dot segment"
         );
-        assert_eq!(parse(Method::GET, "/connector/emea/t/v3/conversations/a/activities"), Err(405));
-        assert_eq!(parse(Method::PATCH, "/connector/emea/t/v3/conversations/a/activities/b"), Err(405));
-        assert_eq!(parse(Method::POST, "/connector/emea/t/v3/conversations/a%G1/activities"), Err(400));
-        assert_eq!(parse(Method::POST, "/connector/emea/t/v3/conversations/a%ff/activities"), Err(400));
-        assert_eq!(parse(Method::POST, "/connector/emea/t/v3/conversations/a%4/activities"), Err(400));
+        assert_eq!(parse(&Method::GET, "/connector/emea/t/v3/conversations/a/activities"), Err(405));
+        assert_eq!(parse(&Method::PATCH, "/connector/emea/t/v3/conversations/a/activities/b"), Err(405));
+        assert_eq!(parse(&Method::POST, "/connector/emea/t/v3/conversations/a%G1/activities"), Err(400));
+        assert_eq!(parse(&Method::POST, "/connector/emea/t/v3/conversations/a%ff/activities"), Err(400));
+        assert_eq!(parse(&Method::POST, "/connector/emea/t/v3/conversations/a%4/activities"), Err(400));
     }
 }

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
+use super::compose::set;
 use super::deliver::{self, Caller, Receipt};
 use super::problem::Problem;
 use super::room::Room;
@@ -54,7 +55,7 @@ pub(crate) fn page(state: &State, caller: &Caller, conversation: &str, query: &s
     let mut answer = json!({ "members": members });
     let next = from.saturating_add(size);
     if next < room.members.len() {
-        answer["continuationToken"] = json!(URL_SAFE_NO_PAD.encode(format!("page:{next}")));
+        set(&mut answer, "continuationToken", json!(URL_SAFE_NO_PAD.encode(format!("page:{next}"))));
     }
     Ok(Receipt { status: 200, body: Some(answer) })
 }

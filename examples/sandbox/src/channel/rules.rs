@@ -71,10 +71,10 @@ fn given(room: &Room, delivery: Delivery<'_>, activity: &Value) -> Result<(), Pr
     if id("conversation").is_some_and(|conversation| room_id(conversation) != room_id(delivery.conversation)) {
         return Err(Problem::argument("'conversation' is not the conversation in the path."));
     }
-    if let (Door::Reply { to }, Some(reply)) = (delivery.door, filled(activity.get("replyToId"))) {
-        if reply != to {
-            return Err(Problem::argument("'replyToId' is not the activity in the path."));
-        }
+    if let (Door::Reply { to }, Some(reply)) = (delivery.door, filled(activity.get("replyToId")))
+        && reply != to
+    {
+        return Err(Problem::argument("'replyToId' is not the activity in the path."));
     }
     Ok(())
 }

@@ -71,7 +71,7 @@ pub(crate) struct State {
     pub(crate) settings: ConnectorSettings,
     pub(crate) started: Instant,
     throttles: Vec<u64>,
-    next_id: u64,
+    last_id: i64,
 }
 
 /// The record of the whole channel.
@@ -89,7 +89,7 @@ impl Default for Store {
             settings: ConnectorSettings::default(),
             started: Instant::now(),
             throttles: Vec::new(),
-            next_id: 0,
+            last_id: 0,
         };
         Self { state: Mutex::new(state), version: watch::Sender::new(0) }
     }
@@ -119,12 +119,10 @@ impl Store {
 }
 
 impl State {
-    /// An activity id in the form of Teams: a number of milliseconds, never given twice.
+    /// An activity id in the form of Teams: 13 digits of milliseconds, never given twice.
     pub(crate) fn activity_id(&mut self, now: i64) -> String {
-        self.next_id += 1;
-        let millis = now.saturating_mul(1000).saturating_add(i64::try_from(self.next_id % 1000).unwrap_or_default());
-        let millis = u64::try_from(millis).unwrap_or_default();
-        format!("{}{:04}", millis, self.next_id)
+        self.last_id = now.saturating_mul(1000).max(self.last_id.saturating_add(1));
+        self.last_id.to_string()
     }
 
     /// The room of a conversation id in this tenant.

@@ -176,7 +176,9 @@ pub fn mirrored(inbound: &Value, fields: Value) -> Value {
     let mut activity = json!({
         "from": inbound["recipient"], "recipient": inbound["from"], "conversation": inbound["conversation"], "replyToId": inbound["id"],
     });
-    activity.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    if let (Some(activity), Value::Object(fields)) = (activity.as_object_mut(), fields) {
+        activity.extend(fields);
+    }
     activity
 }
 
