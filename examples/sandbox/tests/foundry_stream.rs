@@ -104,9 +104,11 @@ async fn a_hanging_stream_sends_two_events_and_no_more() {
     let body = with(ask("hang-agent", "x"), "stream", true);
     let mut reply = cloud.request(Method::POST, &cloud.openai("/responses")).json(&body).send().await.unwrap();
     let mut bytes = Vec::new();
-    while let Ok(chunk) = tokio::time::timeout(Duration::from_millis(400), reply.chunk()).await {
-        bytes.extend_from_slice(&chunk.unwrap().expect("it does not end"));
+    while bytes.windows(2).filter(|pair| pair == b"\n\n").count() < 2 {
+        bytes.extend_from_slice(&reply.chunk().await.unwrap().expect("it does not end"));
     }
+    let more = tokio::time::timeout(Duration::from_millis(300), reply.chunk()).await;
+    assert!(more.is_err(), "{more:?}");
     assert_eq!(types(&events_of(&bytes)), ["response.created", "response.in_progress"]);
 }
 
@@ -256,6 +258,9 @@ async fn a_big_event_arrives_whole() {
     let delta = events.iter().find_map(|event| event["delta"].as_str()).unwrap();
     assert_eq!(delta.len(), 4 * 1024 * 1024);
     assert_eq!(types(&events).last(), Some(&"response.completed"));
+    let smaller = with(ask("big-agent", "x"), "structured_inputs", json!({"bytes": 65536}));
+    let events = cloud.events(&smaller).await;
+    assert_eq!(events.iter().find_map(|event| event["delta"].as_str()).unwrap().len(), 65536);
 }
 
 #[tokio::test]
@@ -312,6 +317,12 @@ async fn the_default_agent_can_be_told_to_misbehave_for_one_turn() {
     assert_eq!(types(&failed).last(), Some(&"error"));
     let good = cloud.events(&turn("what is my name?")).await;
     assert!(answer_of(&good.last().unwrap()["response"]).contains("Ada"));
+    // Also by an item that was created before, and also before any work is done.
+    let item = json!({"items": [{"role": "user", "content": "sandbox:throttled-once-agent what is my name?"}]});
+    Cloud::ok(cloud.post(&format!("/conversations/{conversation}/items"), &item).await);
+    let no_input = json!({"conversation": conversation, "agent_reference": foundry_support::agent(AGENT)});
+    assert_eq!(cloud.post("/responses", &no_input).await.status, 429);
+    assert!(Cloud::ok(cloud.post("/responses", &no_input).await).answer().contains("Ada"));
     let odd = cloud.events(&turn("sandbox:unknown-item-agent hello")).await;
     assert!(answer_of(&odd.last().unwrap()["response"]).contains("Hello Ada!"));
 }

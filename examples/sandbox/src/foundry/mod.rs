@@ -8,7 +8,7 @@
 //! # Agents
 //!
 //! Each agent has version `1`. The default agent answers from the stored conversation. A message to it that begins
-//! with `sandbox:NAME` gets the stream behaviour of agent NAME for that one turn.
+//! with `sandbox:NAME` gets the behaviour of agent NAME for that one turn.
 //!
 //! | agent | what it does |
 //! | --- | --- |
@@ -35,7 +35,7 @@
 //! | `approval-agent` | asks for an MCP approval; obeys the answer |
 //! | `consent-agent`, `hosted-consent-agent` | `oauth_consent_request`, ends as incomplete; answers the next turn |
 //! | `consent-completed-agent` | the early form: the item has no `done`, the response ends as completed |
-//! | `big-agent` | one delta of 4 MiB |
+//! | `big-agent` | one delta of 4 MiB, or of `structured_inputs.bytes`, at most 16 MiB |
 //! | `done-agent` | `data: [DONE]` after the end |
 //! | `json-agent` | ignores `stream` and answers with JSON |
 //! | `gap-agent` | sequence numbers jump, one event comes twice |
@@ -52,6 +52,7 @@
 mod agents;
 mod brain;
 mod conversations;
+mod create;
 mod error;
 mod http;
 mod ids;
@@ -142,7 +143,7 @@ fn openai() -> Router<Arc<Foundry>> {
             "/conversations/{conversation}/items/{item}",
             get(conversations::get_item).delete(conversations::delete_item),
         )
-        .route("/responses", post(responses::create).get(responses::list))
+        .route("/responses", post(create::create).get(responses::list))
         .route("/responses/{response}", get(responses::get).delete(responses::delete))
         .route("/responses/{response}/cancel", post(responses::cancel))
         .route("/responses/{response}/input_items", get(responses::input_items))

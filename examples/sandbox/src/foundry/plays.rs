@@ -58,7 +58,8 @@ pub(crate) fn write(behaviour: Behaviour, turn: &Turn) -> Vec<Step> {
         Behaviour::Consent => consent(&mut script, turn, "incomplete"),
         Behaviour::ConsentCompleted => consent(&mut script, turn, "completed"),
         Behaviour::Big => {
-            script.one_delta(&"0123456789abcdef".repeat(BIG / 16));
+            let size = input(turn, "bytes").and_then(|size| usize::try_from(size).ok()).unwrap_or(BIG);
+            script.one_delta(&"0123456789abcdef".repeat(size.min(4 * BIG) / 16));
             script.close("completed", |_| {});
         }
         Behaviour::DoneMarker => {
@@ -268,9 +269,12 @@ fn gap(script: &mut Script<'_>, turn: &Turn) {
 }
 
 fn pause(turn: &Turn) -> Duration {
-    let inputs = turn.request.members.get("structured_inputs");
-    let millis = inputs.and_then(|inputs| inputs.get("delay_ms")).and_then(Value::as_u64);
-    Duration::from_millis(millis.unwrap_or(PAUSE_MS))
+    Duration::from_millis(input(turn, "delay_ms").unwrap_or(PAUSE_MS))
+}
+
+/// A number among the `structured_inputs`.
+fn input(turn: &Turn, name: &str) -> Option<u64> {
+    turn.request.members.get("structured_inputs")?.get(name)?.as_u64()
 }
 
 fn fail(response: &mut Map<String, Value>, message: &str) {

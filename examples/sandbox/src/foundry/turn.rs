@@ -25,12 +25,16 @@ pub(crate) struct Turn {
 impl Turn {
     /// The newest text of the user, without a `sandbox:` prefix.
     pub(crate) fn question(&self) -> String {
-        let newest = self.everything().filter(|item| items::is_user(item)).last().map(items::text);
-        let text = newest.unwrap_or_default();
+        let text = self.newest_text();
         match scripted(&text) {
             Some((_, rest)) => rest.to_owned(),
             None => text,
         }
+    }
+
+    /// The newest text of the user as it was written.
+    pub(crate) fn newest_text(&self) -> String {
+        self.everything().filter(|item| items::is_user(item)).last().map(items::text).unwrap_or_default()
     }
 
     /// The answer of the agent that remembers.
