@@ -6,6 +6,9 @@ mod acquire;
 mod authority;
 mod claims_challenge;
 mod clock;
+#[cfg(feature = "conformance")]
+#[cfg_attr(docsrs, doc(cfg(feature = "conformance")))]
+pub mod conformance;
 mod credential;
 mod error;
 #[cfg(any(feature = "acquire", feature = "validate"))]

@@ -1,0 +1,254 @@
+use std::{fmt, sync::Arc};
+
+use time::OffsetDateTime;
+
+use super::principal::{Principal, TokenType, TokenVersion, UntrustedDisplay};
+use crate::{Claims, ClientId, ObjectId, Secret, TenantId, TokenError, TokenErrorKind, UserKey};
+
+/// A token that passed every check, by what it stands for.
+#[derive(Clone, Debug)]
+pub enum ValidatedToken {
+    /// A user acts through an application.
+    User(UserToken),
+    /// An application acts for itself.
+    App(AppToken),
+}
+
+impl ValidatedToken {
+    /// The user's token.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenErrorKind::NotAUserToken`] for a token of an application.
+    pub fn into_user(self) -> Result<UserToken, TokenError> {
+        match self {
+            Self::User(token) => Ok(token),
+            Self::App(_) => Err(TokenErrorKind::NotAUserToken.into()),
+        }
+    }
+
+    /// The application's token.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenErrorKind::NotAnAppToken`] for a token of a user.
+    pub fn into_app(self) -> Result<AppToken, TokenError> {
+        match self {
+            Self::App(token) => Ok(token),
+            Self::User(_) => Err(TokenErrorKind::NotAnAppToken.into()),
+        }
+    }
+
+    pub(super) fn principal(&self) -> &Principal {
+        match self {
+            Self::User(UserToken(principal)) | Self::App(AppToken(principal)) => principal,
+        }
+    }
+
+    /// Tells the two apart: `scp` makes a user's token, `idtyp` = `app` an application's. What says both is refused.
+    /// `infer` takes a token without either for an application's when its subject is its own object.
+    pub(super) fn classify(principal: Principal, infer: bool) -> Result<Self, TokenError> {
+        let own_subject = || principal.text("sub").is_some_and(|sub| sub == principal.object_id.as_str());
+        match (principal.idtyp, principal.scopes.is_empty()) {
+            (Some(TokenType::App), true) => Ok(Self::App(AppToken(Arc::new(principal)))),
+            (Some(TokenType::App), false) => Err(TokenErrorKind::MalformedClaim.into()),
+            (None, true) if infer && own_subject() => Ok(Self::App(AppToken(Arc::new(principal)))),
+            (None | Some(TokenType::User), true) => Err(TokenErrorKind::NotAUserToken.into()),
+            (None | Some(TokenType::User), false) => Ok(Self::User(UserToken(Arc::new(principal)))),
+        }
+    }
+}
+
+/// The access token of a user who acts through an application (delegated), fully validated. A clone is an `Arc` clone.
+///
+/// Its only constructor is [`AccessTokenValidator`](crate::AccessTokenValidator). The user is [`UserToken::user_key`];
+/// there is deliberately no e-mail address to take for an identity:
+///
+/// ```compile_fail
+/// fn who(token: &entra_auth::UserToken) -> &str {
+///     token.email()
+/// }
+/// ```
+#[derive(Clone)]
+pub struct UserToken(pub(super) Arc<Principal>);
+
+/// The access token of an application that acts for itself (app-only), fully validated. A clone is an `Arc` clone.
+///
+/// It gives no [`UserAssertion`](crate::UserAssertion):
+///
+/// ```compile_fail
+/// fn exchange(token: &entra_auth::AppToken, client: &entra_auth::ClientId) {
+///     let _ = token.assertion_for(client, &["api://app"]);
+/// }
+/// ```
+#[derive(Clone)]
+pub struct AppToken(pub(super) Arc<Principal>);
+
+macro_rules! shared {
+    ($type:ident) => {
+        impl $type {
+            /// `tid`: the tenant that issued the token.
+            #[must_use]
+            pub fn tenant(&self) -> &TenantId {
+                &self.0.tenant
+            }
+
+            /// `oid`: the object id in that tenant.
+            #[must_use]
+            pub fn object_id(&self) -> &ObjectId {
+                &self.0.object_id
+            }
+
+            /// `sub`: the subject. For users it differs from application to application.
+            #[must_use]
+            pub fn subject(&self) -> Option<&str> {
+                self.0.text("sub")
+            }
+
+            /// `aud`: which of the configured audiences the token is for.
+            #[must_use]
+            pub fn audience(&self) -> &str {
+                &self.0.audience
+            }
+
+            /// `azp` or `appid`: the application that sent the token. In a user's token it is no proof of who calls.
+            #[must_use]
+            pub fn caller(&self) -> Option<&ClientId> {
+                self.0.caller.as_ref()
+            }
+
+            /// `ver`: the version of the token.
+            #[must_use]
+            pub fn version(&self) -> TokenVersion {
+                self.0.version
+            }
+
+            /// `exp`: when the token ends.
+            #[must_use]
+            pub fn expires_on(&self) -> OffsetDateTime {
+                self.0.expires_on
+            }
+
+            /// `roles`: application roles.
+            #[must_use]
+            pub fn roles(&self) -> &[String] {
+                &self.0.roles
+            }
+
+            /// Requires an application role, letter by letter.
+            ///
+            /// # Errors
+            ///
+            /// [`TokenErrorKind::MissingRole`]: an administrator assigns it. Answer 403.
+            pub fn require_role(&self, role: &str) -> Result<(), TokenError> {
+                let found = self.0.roles.iter().any(|given| given == role);
+                if found { Ok(()) } else { Err(TokenErrorKind::MissingRole.into()) }
+            }
+
+            /// `uti`: an id of this token, fit for logs.
+            #[must_use]
+            pub fn token_id(&self) -> Option<&str> {
+                self.0.text("uti")
+            }
+
+            /// Whether the client understands claims challenges (`xms_cc` holds `cp1`). Send none to others.
+            #[must_use]
+            pub fn accepts_claims_challenges(&self) -> bool {
+                self.0.capabilities.iter().any(|capability| capability.eq_ignore_ascii_case("cp1"))
+            }
+
+            /// Names to show to people, and for nothing else.
+            #[must_use]
+            pub fn untrusted_display(&self) -> UntrustedDisplay<'_> {
+                self.0.display()
+            }
+
+            /// Every claim of the token, the ones without a getter too.
+            #[must_use]
+            pub fn claims(&self) -> &Claims {
+                &self.0.claims
+            }
+        }
+
+        /// Shows tenant and end, no claim of a person.
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($type))
+                    .field("tenant", &self.0.tenant)
+                    .field("expires_on", &self.0.expires_on)
+                    .finish_non_exhaustive()
+            }
+        }
+    };
+}
+
+shared!(UserToken);
+shared!(AppToken);
+
+impl UserToken {
+    /// The user: tenant and object id. The only key under which anything of a user is kept.
+    #[must_use]
+    pub fn user_key(&self) -> UserKey {
+        UserKey::assume_verified(self.0.tenant.clone(), self.0.object_id.clone())
+    }
+
+    /// `scp`: what the user lets the application do here.
+    #[must_use]
+    pub fn scopes(&self) -> &[String] {
+        &self.0.scopes
+    }
+
+    /// Requires a scope by its short name (`access_as_user`), letter by letter. To be authenticated is not to be
+    /// authorised: call this for every operation.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenErrorKind::MissingScope`]: the client asks for it, the user or an administrator consents. Answer 403.
+    pub fn require_scope(&self, scope: &str) -> Result<(), TokenError> {
+        let found = self.0.scopes.iter().any(|given| given == scope);
+        if found { Ok(()) } else { Err(TokenErrorKind::MissingScope.into()) }
+    }
+
+    /// `groups`: object ids of the user's groups, when the registration asks for them. `None` also when there are too
+    /// many for a token; see [`UserToken::has_more_groups`].
+    #[must_use]
+    pub fn groups(&self) -> Option<&[String]> {
+        self.0.groups.as_deref()
+    }
+
+    /// Whether the user is in more groups than fit into a token, so that Graph must be asked (`hasgroups`, or `groups`
+    /// in `_claim_names`).
+    #[must_use]
+    pub fn has_more_groups(&self) -> bool {
+        let elsewhere = self.0.claims.raw("_claim_names").and_then(|raw| {
+            serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(raw.get()).ok()
+        });
+        self.0.claims.raw("hasgroups").is_some_and(|raw| matches!(raw.get(), "true" | "\"true\""))
+            || elsewhere.is_some_and(|names| names.contains_key("groups"))
+    }
+
+    /// The token itself. It is for this API alone: never send it on; exchange it, see [`UserToken::assertion_for`].
+    #[must_use]
+    pub fn raw(&self) -> &Secret {
+        &self.0.raw
+    }
+
+    /// A token that nobody validated, for tests of code that needs one.
+    ///
+    /// `claims` is the payload as JSON; `exp`, `aud`, `tid`, `oid` and `scp` must be there.
+    ///
+    /// # Errors
+    ///
+    /// As the validator for claims that are missing or of a wrong type.
+    #[cfg(feature = "test-util")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+    pub fn trusted(claims: &serde_json::Value, raw: impl Into<Secret>) -> Result<Self, TokenError> {
+        let claims = Claims::parse(claims.to_string().as_bytes())?;
+        let version = match claims.string("ver")? {
+            Some("1.0") => TokenVersion::V1,
+            _ => TokenVersion::V2,
+        };
+        let expires_on = claims.required_numeric_date("exp")?;
+        ValidatedToken::classify(Principal::read(claims, version, expires_on, raw.into())?, false)?.into_user()
+    }
+}

@@ -1,0 +1,140 @@
+use time::OffsetDateTime;
+
+use crate::{Claims, ClientId, ObjectId, Secret, TenantId, TokenError, TokenErrorKind};
+
+/// The version of an access token: the resource's registration decides it, not the endpoint that was asked.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TokenVersion {
+    /// Issuer `https://sts.windows.net/{tenant}/`, caller in `appid`.
+    V1,
+    /// Issuer `https://login.microsoftonline.com/{tenant}/v2.0`, caller in `azp`.
+    V2,
+}
+
+/// Names to show to people. They can be changed by users or administrators, and can be those of somebody else: never an
+/// identity, never a key, never a reason to let anyone do anything.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UntrustedDisplay<'a> {
+    /// `name`, such as a person's full name.
+    pub name: Option<&'a str>,
+    /// `preferred_username`, in version 1 tokens `unique_name` or `upn`.
+    pub username: Option<&'a str>,
+}
+
+impl std::fmt::Debug for UntrustedDisplay<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("UntrustedDisplay")
+    }
+}
+
+/// What user and application tokens have in common. Every claim that is known has its type checked here.
+#[derive(Debug)]
+pub(super) struct Principal {
+    pub(super) tenant: TenantId,
+    pub(super) object_id: ObjectId,
+    pub(super) audience: Box<str>,
+    pub(super) caller: Option<ClientId>,
+    pub(super) scopes: Vec<String>,
+    pub(super) roles: Vec<String>,
+    pub(super) groups: Option<Vec<String>>,
+    pub(super) capabilities: Vec<String>,
+    pub(super) idtyp: Option<TokenType>,
+    pub(super) version: TokenVersion,
+    pub(super) expires_on: OffsetDateTime,
+    pub(super) claims: Claims,
+    pub(super) raw: Secret,
+}
+
+/// `idtyp`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TokenType {
+    User,
+    App,
+}
+
+impl Principal {
+    /// Reads the claims of a token whose issuer, audience and lifetime have been judged.
+    pub(super) fn read(
+        claims: Claims,
+        version: TokenVersion,
+        expires_on: OffsetDateTime,
+        raw: Secret,
+    ) -> Result<Self, TokenError> {
+        for name in TEXTS {
+            claims.string(name)?;
+        }
+        for name in LISTS {
+            claims.strings(name)?;
+        }
+        // Delegation in which one party vouches for another; Entra never sends these to an API.
+        if ["actor", "actortoken"].iter().any(|name| claims.raw(name).is_some()) {
+            return Err(TokenErrorKind::ActorNotAllowed.into());
+        }
+        let idtyp = match claims.string("idtyp")? {
+            None => None,
+            Some("user") => Some(TokenType::User),
+            Some("app") => Some(TokenType::App),
+            Some(_) => return Err(TokenErrorKind::MalformedClaim.into()),
+        };
+        let caller = match version {
+            TokenVersion::V1 => claims.string("appid")?,
+            TokenVersion::V2 => claims.string("azp")?,
+        };
+        let words = |text: Option<&str>| -> Vec<String> {
+            text.into_iter().flat_map(|text| text.split(' ')).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+        };
+        let mut scopes = words(claims.string("scp")?);
+        // The app tokens of agents carry a lone slash.
+        if scopes == ["/"] {
+            scopes.clear();
+        }
+        Ok(Self {
+            tenant: guid(claims.required_string("tid")?)?,
+            object_id: guid(claims.required_string("oid")?)?,
+            audience: claims.audience()?.into(),
+            caller: caller.map(guid).transpose()?,
+            scopes,
+            roles: claims.strings("roles")?.unwrap_or_default(),
+            groups: claims.strings("groups")?,
+            capabilities: one_or_many(&claims, "xms_cc")?,
+            idtyp,
+            version,
+            expires_on,
+            raw,
+            claims,
+        })
+    }
+
+    pub(super) fn display(&self) -> UntrustedDisplay<'_> {
+        let text = |name| self.claims.string(name).ok().flatten();
+        let username = ["preferred_username", "unique_name", "upn"].into_iter().find_map(text);
+        UntrustedDisplay { name: text("name"), username }
+    }
+
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.claims.string(name).ok().flatten()
+    }
+}
+
+/// Claims that are strings whenever they are there.
+const TEXTS: &[&str] = &[
+    "iss", "tid", "oid", "sub", "ver", "azp", "azpacr", "appid", "appidacr", "scp", "idtyp", "name", "preferred_username",
+    "unique_name", "upn", "email", "given_name", "family_name", "uti", "rh", "aio", "acr", "ipaddr", "idp", "sid",
+];
+
+/// Claims that are arrays of strings whenever they are there.
+const LISTS: &[&str] = &["roles", "groups", "wids", "amr", "acrs"];
+
+fn guid<T: std::str::FromStr + AsRef<str>>(text: &str) -> Result<T, TokenError> {
+    text.parse().map_err(|_| TokenErrorKind::MalformedClaim.into())
+}
+
+/// A claim that is sent as a string or as an array of strings.
+fn one_or_many(claims: &Claims, name: &str) -> Result<Vec<String>, TokenError> {
+    match claims.string(name) {
+        Ok(text) => Ok(text.into_iter().map(str::to_owned).collect()),
+        Err(_) => Ok(claims.strings(name)?.unwrap_or_default()),
+    }
+}
