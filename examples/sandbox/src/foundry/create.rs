@@ -118,8 +118,8 @@ fn begin(call: &Call, turn: &mut Turn) -> Result<(Behaviour, Arc<Feed>), ApiErro
         agent: turn.agent.as_ref().map(Agent::id),
         stored: turn.request.store,
         background: turn.request.background,
-        streamed: turn.request.stream,
-        feed: Arc::clone(&feed),
+        streamed: turn.request.stream && behaviour != Behaviour::Json,
+        feed: turn.request.background.then(|| Arc::clone(&feed)),
     };
     if let Some(conversation) = turn.request.conversation.as_deref().and_then(|id| store.conversation_mut(id)) {
         conversation.locked_by = Some(turn.response_id.clone());
@@ -229,7 +229,11 @@ async fn answer(call: &Call, turn: &Turn, behaviour: Behaviour, feed: Arc<Feed>)
                 }
             }
         }
-        let snapshot = call.foundry.store().running(&turn.response_id).map(|record| record.snapshot.clone());
+        let mut store = call.foundry.store();
+        let snapshot = store.running(&turn.response_id).map(|record| record.snapshot.clone());
+        if !turn.request.store {
+            store.remove_response(&turn.response_id);
+        }
         Json(snapshot.unwrap_or_default()).into_response()
     };
     add_headers(&mut response, turn);

@@ -38,7 +38,7 @@ pub(crate) async fn get(call: Call) -> Result<Response, ApiError> {
     if !record.streamed {
         return Err(refused("stream"));
     }
-    Ok(sse::stream(record.feed, Framing::Lf, after, StopOnDrop(None)))
+    Ok(sse::stream(record.feed.unwrap_or_default(), Framing::Lf, after, StopOnDrop(None)))
 }
 
 /// `POST /responses/{id}/cancel`, for background responses.
@@ -55,7 +55,9 @@ pub(crate) async fn cancel(call: Call) -> Result<Json<Value>, ApiError> {
         _ => {}
     }
     run::cancel(&call.foundry, &record.id);
-    record.feed.stop();
+    if let Some(feed) = &record.feed {
+        feed.stop();
+    }
     Ok(Json(stored(&call)?.snapshot))
 }
 

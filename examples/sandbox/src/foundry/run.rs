@@ -40,6 +40,7 @@ pub(crate) fn start(foundry: Arc<Foundry>, id: String, steps: Vec<Step>, feed: A
             () = feed.stopped() => false,
         };
         cancel(&foundry, &id);
+        forget(&foundry, &id);
         feed.push(if cut { Frame::Cut } else { Frame::End });
     });
 }
@@ -56,6 +57,14 @@ pub(crate) fn cancel(foundry: &Foundry, id: &str) {
         members.insert("output".to_owned(), json!([]));
     }
     store.settle(id, snapshot);
+}
+
+/// Drops a streamed response that nobody asked to store; its reader has all of it.
+fn forget(foundry: &Foundry, id: &str) {
+    let mut store = foundry.store();
+    if store.running(id).is_some_and(|record| !record.stored && record.streamed) {
+        store.remove_response(id);
+    }
 }
 
 /// Whether a status is final.

@@ -57,7 +57,8 @@ pub(crate) struct Record {
     pub(crate) stored: bool,
     pub(crate) background: bool,
     pub(crate) streamed: bool,
-    pub(crate) feed: Arc<Feed>,
+    /// The frames of a background response, for those who come back. Others have one reader, who holds them.
+    pub(crate) feed: Option<Arc<Feed>>,
 }
 
 impl Record {
@@ -146,11 +147,11 @@ impl Store {
     }
 
     pub(crate) fn conversation(&self, id: &str) -> Option<&Conversation> {
-        self.conversations.iter().find(|conversation| conversation.id == id)
+        self.conversations.iter().rfind(|conversation| conversation.id == id)
     }
 
     pub(crate) fn conversation_mut(&mut self, id: &str) -> Option<&mut Conversation> {
-        self.conversations.iter_mut().find(|conversation| conversation.id == id)
+        self.conversations.iter_mut().rfind(|conversation| conversation.id == id)
     }
 
     pub(crate) fn remove_conversation(&mut self, id: &str) -> bool {
@@ -170,12 +171,12 @@ impl Store {
 
     /// A response, whether or not the caller asked to store it.
     pub(crate) fn running(&mut self, id: &str) -> Option<&mut Record> {
-        self.responses.iter_mut().find(|record| record.id == id)
+        self.responses.iter_mut().rfind(|record| record.id == id)
     }
 
     /// A response that GET can see.
     pub(crate) fn response(&self, id: &str) -> Option<&Record> {
-        self.responses.iter().find(|record| record.id == id && record.stored)
+        self.responses.iter().rfind(|record| record.id == id && record.stored)
     }
 
     pub(crate) fn remove_response(&mut self, id: &str) {
