@@ -1,0 +1,48 @@
+"""Crate counts and the single crypto stack, from `cargo tree`. Fails on growth."""
+
+import subprocess
+import sys
+
+# (package, cargo flags, most crates allowed with the package itself, crates that must not appear)
+CRYPTO = {"ring", "openssl", "openssl-sys", "native-tls", "rsa", "sha2", "aes-gcm", "rustls-openssl"}
+LIMITS = [
+    ("entra-auth", ["--no-default-features"], 66, CRYPTO | {"aws-lc-rs", "jsonwebtoken", "reqwest"}),
+    ("entra-auth", [], 110, CRYPTO),
+    ("botframework-activity", ["--no-default-features"], 20, CRYPTO | {"entra-auth", "url", "tokio", "http"}),
+    ("foundry-client", ["--no-default-features"], 20, CRYPTO | {"entra-auth", "url", "tokio", "http"}),
+    ("botframework-activity", [], 90, CRYPTO | {"reqwest"}),
+    ("foundry-client", [], 75, CRYPTO | {"aws-lc-rs", "jsonwebtoken", "reqwest"}),
+    ("teams-sso", [], 95, CRYPTO | {"reqwest"}),
+]
+
+
+def crates(package, flags):
+    command = ["cargo", "tree", "-p", package, *flags, "-e", "normal", "--prefix", "none", "--locked"]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    return {line.replace(" (*)", "").replace(" (proc-macro)", "") for line in lines if line}
+
+
+def main():
+    failed = False
+    for package, flags, limit, banned in LIMITS:
+        found = crates(package, flags)
+        bad = sorted(name for name in (crate.split()[0] for crate in found) if name in banned)
+        failed |= len(found) > limit or bool(bad)
+        verdict = "too many" if len(found) > limit else "ok"
+        print(f"{package} {' '.join(flags) or '(default)'}: {len(found)} crates, at most {limit}: {verdict}")
+        if bad:
+            print(f"  must not be there: {', '.join(bad)}")
+    ours = {"entra-auth", "botframework-activity", "foundry-client", "teams-sso"}
+    tree = subprocess.run(
+        ["cargo", "tree", "--workspace", "-d", "-e", "normal", "--prefix", "none", "--depth", "0", "--locked"],
+        check=True, capture_output=True, text=True,
+    ).stdout
+    twice = sorted(ours & {line.split()[0] for line in tree.splitlines() if line})
+    if twice:
+        failed = True
+        print(f"built in two versions: {', '.join(twice)}")
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()
