@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 use crate::Consent;
 use crate::faults::Fault;
 use crate::journal::Recorded;
-use crate::sandbox;
+use crate::keys::Signer;
 use crate::state::Shared;
+use crate::{constants, sandbox, tokens};
 
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
@@ -27,6 +28,8 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/_sandbox/certificates", get(certificate).post(register))
         .route("/_sandbox/clock", get(clock).post(advance))
         .route("/_sandbox/bot", post(bot))
+        .route("/_sandbox/sign", post(sign))
+        .route("/_sandbox/sso-token", post(sso_token))
         .with_state(shared)
 }
 
@@ -146,4 +149,30 @@ struct Bot {
 async fn bot(State(shared): State<Arc<Shared>>, Json(body): Json<Bot>) -> StatusCode {
     shared.set_bot_endpoint(&body.endpoint);
     StatusCode::NO_CONTENT
+}
+
+#[derive(Deserialize)]
+struct Signing {
+    signer: Signer,
+    #[serde(default)]
+    header: Value,
+    claims: Value,
+}
+
+/// A JWT of any claims, for corpora of good and hostile tokens.
+async fn sign(State(shared): State<Arc<Shared>>, Json(body): Json<Signing>) -> Json<Value> {
+    Json(json!({"token": shared.keys.sign_with(body.signer, &body.header, &body.claims)}))
+}
+
+#[derive(Deserialize)]
+struct Named {
+    user: String,
+}
+
+/// The token Teams would send for this user, an object id.
+async fn sso_token(State(shared): State<Arc<Shared>>, Json(body): Json<Named>) -> Response {
+    match constants::user_by_oid(&body.user) {
+        Some(user) => Json(json!({"token": tokens::sso_token(&shared, user)})).into_response(),
+        None => (StatusCode::BAD_REQUEST, Json(json!({"error": "no such user"}))).into_response(),
+    }
 }

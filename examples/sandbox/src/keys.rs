@@ -21,11 +21,36 @@ pub(crate) const ENDORSEMENTS: [&str; 8] =
     ["msteams", "webchat", "directline", "emulator", "email", "skype", "agents", "test"];
 
 /// Who signs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Signer {
+    /// Entra v1 and v2 tokens.
+    Entra,
+    /// The key of personal accounts, published by Entra with a fixed issuer.
+    PersonalAccounts,
+    /// Bot Framework channel tokens.
+    Channel,
+    /// A key nobody publishes, with the id of the current Entra key.
+    Forger,
+}
+
+impl Signer {
+    fn ring(self) -> Ring {
+        match self {
+            Self::Entra | Self::Forger => Ring::Entra,
+            Self::PersonalAccounts => Ring::Msa,
+            Self::Channel => Ring::Channel,
+        }
+    }
+}
+
+/// The published sets of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ring {
     /// Entra v1 and v2 tokens.
     Entra,
-    /// The key of personal accounts, published by Entra with a fixed issuer.
+    /// Personal accounts.
     Msa,
     /// Bot Framework channel tokens.
     Channel,
@@ -104,6 +129,22 @@ impl Keys {
             }
             key.sign(&header, claims)
         })
+    }
+
+    /// A JWT of any claims; `header` is merged over the usual one, null removes a member.
+    pub(crate) fn sign_with(&self, signer: Signer, header: &Value, claims: &Value) -> String {
+        let Some(published) = self.current(signer.ring()) else { return String::new() };
+        let mut whole = json!({"typ": "JWT", "alg": "RS256", "kid": published.kid});
+        for (name, value) in header.as_object().into_iter().flatten() {
+            match (value, whole.as_object_mut()) {
+                (Value::Null, Some(members)) => drop(members.remove(name)),
+                (value, _) => set(&mut whole, name, value.clone()),
+            }
+        }
+        if signer == Signer::Forger {
+            return Key::generate().map_or_else(|_| String::new(), |unpublished| unpublished.sign(&whole, claims));
+        }
+        published.sign(&whole, claims)
     }
 
     /// The key with this id, from any of the rings.

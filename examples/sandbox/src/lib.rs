@@ -27,4 +27,5 @@ pub use channel::{
 pub use entra::Consent;
 pub use faults::{Fault, FaultKind};
 pub use journal::Recorded;
+pub use keys::Signer;
 pub use sandbox::{Builder, Restart, Sandbox};

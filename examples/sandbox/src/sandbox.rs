@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::Router;
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
@@ -16,6 +17,7 @@ use crate::constants::{self, User};
 use crate::entra::Consent;
 use crate::faults::Fault;
 use crate::journal::Recorded;
+use crate::keys::Signer;
 use crate::state::{Options, Shared, lock};
 use crate::tls::Tls;
 use crate::wire::{Connection, Cut, Door};
@@ -51,7 +53,8 @@ struct World {
 
 #[derive(Debug)]
 struct Running {
-    serving: JoinHandle<()>,
+    /// The accept loops, which hold the ports, and the server.
+    tasks: Vec<JoinHandle<()>>,
     connections: Cut,
 }
 
@@ -256,6 +259,12 @@ impl Sandbox {
         tokens::sso_token(&self.shared(), user)
     }
 
+    /// Signs any claims, so that a test can send a token that is wrong in one place only. `header` members replace
+    /// or extend `typ`, `alg` and `kid`; null removes one. The algorithm stays RS256, whatever the header says.
+    pub fn sign(&self, signer: Signer, header: &Value, claims: &Value) -> String {
+        self.shared().keys.sign_with(signer, header, claims)
+    }
+
     /// The service URL of a tenant, with final slash.
     pub fn service_url(&self, tenant: &str) -> String {
         self.shared().service_url(constants::REGION, tenant)
@@ -265,10 +274,11 @@ impl Sandbox {
     pub async fn stop(&self) {
         let running = lock(&self.running).take();
         if let Some(running) = running {
-            running.serving.abort();
-            let _ = running.serving.await; // the port is closed when the task is gone
             running.connections.now();
-            tokio::task::yield_now().await;
+            for task in running.tasks {
+                task.abort();
+                let _ = task.await; // a port is closed when its task is gone
+            }
         }
     }
 
@@ -299,13 +309,13 @@ impl Sandbox {
         }
         let acceptor: Option<TlsAcceptor> = self.tls.as_ref().map(Tls::acceptor);
         let connections = Cut::new();
-        let door = Door::open(listeners, acceptor.as_ref(), &connections)?;
+        let (door, mut tasks) = Door::open(listeners, acceptor.as_ref(), &connections)?;
         let router = self.world().router.into_make_service_with_connect_info::<Connection>();
-        let serving = tokio::spawn(async move {
-            // Loopback accept errors are retried inside; nothing else ends the loop.
+        tasks.push(tokio::spawn(async move {
+            // Accept errors are retried inside; nothing else ends the loop.
             let _ = axum::serve(door, router).await;
-        });
-        *lock(&self.running) = Some(Running { serving, connections });
+        }));
+        *lock(&self.running) = Some(Running { tasks, connections });
         Ok(())
     }
 
@@ -321,8 +331,8 @@ impl Sandbox {
 impl Drop for Sandbox {
     fn drop(&mut self) {
         if let Some(running) = lock(&self.running).take() {
-            running.serving.abort();
             running.connections.now();
+            running.tasks.iter().for_each(JoinHandle::abort);
         }
     }
 }

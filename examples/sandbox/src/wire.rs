@@ -31,6 +31,15 @@ impl Cut {
     pub(crate) fn now(&self) {
         self.0.send_replace(true);
     }
+
+    /// The future's output, or `None` when the cut comes first.
+    async fn unless<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut cut = self.0.subscribe();
+        tokio::select! {
+            output = work => Some(output),
+            _ = cut.wait_for(|cut| *cut) => None,
+        }
+    }
 }
 
 /// Accepts on background tasks, so that a slow TLS handshake holds up nobody.
@@ -38,27 +47,22 @@ impl Cut {
 pub(crate) struct Door {
     ready: mpsc::Receiver<(Io, SocketAddr)>,
     address: SocketAddr,
-    tasks: Vec<JoinHandle<()>>,
 }
 
 impl Door {
-    /// Opens these listeners; `all` later cuts every connection that came through.
-    pub(crate) fn open(listeners: Vec<TcpListener>, tls: Option<&TlsAcceptor>, all: &Cut) -> io::Result<Self> {
+    /// Opens these listeners; `all` later cuts every connection that came through. The tasks hold the ports.
+    pub(crate) fn open(
+        listeners: Vec<TcpListener>,
+        tls: Option<&TlsAcceptor>,
+        all: &Cut,
+    ) -> io::Result<(Self, Vec<JoinHandle<()>>)> {
         let (sender, ready) = mpsc::channel(BACKLOG);
         let address = listeners.first().ok_or_else(|| io::Error::other("no listener"))?.local_addr()?;
         let tasks = listeners
             .into_iter()
             .map(|listener| tokio::spawn(accept(listener, tls.cloned(), all.clone(), sender.clone())))
             .collect();
-        Ok(Self { ready, address, tasks })
-    }
-}
-
-impl Drop for Door {
-    fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
-        }
+        Ok((Self { ready, address }, tasks))
     }
 }
 
@@ -73,9 +77,10 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, all: Cut, ready
         let handshake = async move {
             let stream = match tls {
                 None => Stream::Plain(stream),
-                Some(tls) => match tls.accept(stream).await {
-                    Ok(stream) => Stream::Tls(Box::new(stream)),
-                    Err(_) => return, // the client does not trust the CA, or does not speak TLS
+                Some(tls) => match all.unless(tls.accept(stream)).await {
+                    Some(Ok(stream)) => Stream::Tls(Box::new(stream)),
+                    // The client does not trust the CA, does not speak TLS, or the sandbox stopped.
+                    _ => return,
                 },
             };
             let _ = ready.send((Io::new(stream, &all), peer)).await;
