@@ -118,6 +118,7 @@ async fn unknown_ids_bodies_and_methods() {
     let reply = path(conversation, &inbound["id"]);
     refused(&bot.call("POST", &other_tenant, &reply, Some(&answer)).await, 404, "ConversationNotFound");
     refused(&bot.call("PATCH", url, &reply, Some(&answer)).await, 405, "BadArgument");
+    refused(&bot.call_as(None, "PATCH", url, "/no/such/path", None).await, 401, "Unauthorized");
     refused(&bot.call("POST", url, &reply, Some(&json!([1]))).await, 400, "BadSyntax");
     let big = json!("x".repeat(100 * 1024));
     let mut activity = answer.clone();

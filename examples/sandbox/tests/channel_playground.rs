@@ -58,6 +58,7 @@ async fn the_playground_talks_to_a_bot_through_the_front() {
         Command::new("agentsplayground")
             .args(["start", "-e", &endpoint, "-c", "msteams", "--dt", "-p", &port.to_string()])
             .env("TEAMSAPPTESTER_BROWSER", "none")
+            .current_dir(std::env::temp_dir()) // it leaves logs where it runs
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -1,4 +1,4 @@
-//! The connector over HTTP: who calls, then the body, then the operation.
+//! The connector over HTTP: who calls, then the path, then the body, then the operation.
 //! `https://learn.microsoft.com/azure/bot-service/rest-api/bot-framework-rest-connector-api-reference`
 
 use axum::body::Body;
@@ -42,8 +42,8 @@ struct Asked {
 }
 
 async fn answer(channel: &Channel, asked: &Asked, headers: &HeaderMap, body: Body) -> Result<Receipt, Problem> {
-    let target = Target::parse(&asked.method, &asked.path)?;
     let app = tokens::check_bot(&channel.shared, headers).map_err(refused)?.app_id;
+    let target = Target::parse(&asked.method, &asked.path)?;
     if let Some(seconds) = channel.store.write(super::store::State::take_throttle) {
         return Err(Problem::throttled(seconds));
     }

@@ -9,10 +9,8 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::StatusCode;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::Channel;
@@ -122,24 +120,12 @@ async fn invoke(With(channel): With<Channel>, Json(asked): Json<Invoke>) -> Json
     Json(asked.place.conversation(channel).invoke(&asked.name, asked.value).await.to_json())
 }
 
-#[derive(Deserialize)]
-struct Raw {
-    #[serde(default)]
-    headers: std::collections::BTreeMap<String, String>,
-    body: Box<RawValue>,
-}
-
 /// One line of a file of recorded requests.
-async fn raw(With(channel): With<Channel>, body: Bytes) -> Response {
-    let Ok(recorded) = serde_json::from_slice::<Raw>(&body) else { return StatusCode::BAD_REQUEST.into_response() };
-    let mut headers = HeaderMap::new();
-    for (name, value) in recorded.headers {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            headers.append(name, value);
-        }
+async fn raw(With(channel): With<Channel>, line: String) -> Response {
+    match Teams::of(channel).replay(&line, &Wait::default()).await {
+        Some(exchange) => Json(exchange.to_json()).into_response(),
+        None => StatusCode::BAD_REQUEST.into_response(),
     }
-    let body = Bytes::from(recorded.body.get().to_owned());
-    Json(Teams::of(channel).send_raw(headers, body).await.to_json()).into_response()
 }
 
 async fn consent(With(channel): With<Channel>, Json(place): Json<Place>) -> Response {

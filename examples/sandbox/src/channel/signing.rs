@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -13,6 +14,25 @@ use super::people::Person;
 use super::post;
 use super::room::{Scope, room_id};
 use crate::constants::{BOT_APP_ID, HOME_TENANT, REGION};
+
+#[derive(Deserialize)]
+struct Recorded {
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    body: Box<RawValue>,
+}
+
+/// Reads one line of recorded requests. Headers that HTTP does not allow are left out.
+pub(crate) fn recorded(line: &str) -> Option<(HeaderMap, Bytes)> {
+    let recorded: Recorded = serde_json::from_str(line).ok()?;
+    let mut headers = HeaderMap::new();
+    for (name, value) in recorded.headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            headers.append(name, value);
+        }
+    }
+    Some((headers, Bytes::from(recorded.body.get().to_owned())))
+}
 
 /// Posts a recorded request and waits for an answer when it is a message.
 pub(crate) async fn replay(channel: &Channel, mut headers: HeaderMap, body: &Bytes, wait: &Wait) -> Exchange {
@@ -28,7 +48,7 @@ pub(crate) async fn replay(channel: &Channel, mut headers: HeaderMap, body: &Byt
         headers.remove(name);
     }
     headers.insert(header::AUTHORIZATION, post::authorization(&channel.shared, &service_url));
-    headers.entry(header::CONTENT_TYPE).or_insert(header::HeaderValue::from_static("application/json; charset=utf-8"));
+    headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json; charset=utf-8"));
     let from = remember(channel, &activity, &tenant);
     let endpoint = channel.shared.bot_endpoint();
     let posted = post::send(&channel.client(), endpoint.as_deref(), headers, body, wait.post).await;

@@ -67,6 +67,12 @@ impl Teams {
         signing::replay(&self.channel, headers, &body, &Wait::default()).await
     }
 
+    /// [`Self::send_raw`] for one line `{"headers":{…},"body":{…}}` of a file of recorded requests. `None` when it is no such line.
+    pub async fn replay(&self, line: &str, wait: &Wait) -> Option<Exchange> {
+        let (headers, body) = signing::recorded(line)?;
+        Some(signing::replay(&self.channel, headers, &body, wait).await)
+    }
+
     /// [`Self::send_raw`] with another patience.
     pub async fn send_raw_waiting(&self, headers: HeaderMap, body: Bytes, wait: &Wait) -> Exchange {
         signing::replay(&self.channel, headers, &body, wait).await
