@@ -82,11 +82,15 @@ pub(crate) struct Keys {
 impl Keys {
     /// Makes one key for each issuer. Takes some 100 ms of processor time: call it on a blocking thread.
     pub(crate) fn generate() -> io::Result<Self> {
-        let set = KeySet {
-            entra: vec![Arc::new(Key::generate()?)],
-            msa: vec![Arc::new(Key::generate()?)],
-            channel: vec![Arc::new(Key::generate()?)],
-        };
+        let (entra, msa, channel) = std::thread::scope(|scope| {
+            let make = || Key::generate().map(|key| vec![Arc::new(key)]);
+            let (entra, msa) = (scope.spawn(make), scope.spawn(make));
+            let channel = make();
+            (entra.join(), msa.join(), channel)
+        });
+        let joined =
+            |made: std::thread::Result<io::Result<_>>| made.unwrap_or_else(|_| Err(failed("RSA key generation")));
+        let set = KeySet { entra: joined(entra)?, msa: joined(msa)?, channel: channel? };
         Ok(Self { sets: RwLock::new(set) })
     }
 

@@ -22,16 +22,22 @@ pub(crate) use directory::{App, Directory, Resource, resource};
 pub(crate) use error::OAuthError;
 pub(crate) use obo::{permission as obo_permission, user as obo_user};
 
-/// Routes under `/entra` and `/graph`.
+/// Routes under `/entra` and `/graph`. The tenants also answer at the root, because MSAL takes an authority of one path
+/// segment only; the documents there name the addresses under `/entra`.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
-        .route("/entra/common/discovery/instance", get(discovery::instance))
-        .route("/entra/{tenant}/v2.0/.well-known/openid-configuration", get(discovery::v2))
-        .route("/entra/{tenant}/.well-known/openid-configuration", get(discovery::v1))
-        .route("/entra/{tenant}/discovery/v2.0/keys", get(discovery::keys_v2))
-        .route("/entra/{tenant}/discovery/keys", get(discovery::keys_v1))
-        .route("/entra/{tenant}/oauth2/v2.0/token", post(token::v2))
-        .route("/entra/{tenant}/oauth2/token", post(token::v1))
         .route("/graph/v1.0/me", get(graph::me))
+        .nest("/entra", tenants().route("/common/discovery/instance", get(discovery::instance)))
+        .merge(tenants())
         .with_state(shared)
+}
+
+fn tenants() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/{tenant}/v2.0/.well-known/openid-configuration", get(discovery::v2))
+        .route("/{tenant}/.well-known/openid-configuration", get(discovery::v1))
+        .route("/{tenant}/discovery/v2.0/keys", get(discovery::keys_v2))
+        .route("/{tenant}/discovery/keys", get(discovery::keys_v1))
+        .route("/{tenant}/oauth2/v2.0/token", post(token::v2))
+        .route("/{tenant}/oauth2/token", post(token::v1))
 }
