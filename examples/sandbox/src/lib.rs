@@ -15,6 +15,7 @@ mod members;
 mod sandbox;
 mod server;
 mod state;
+pub mod terminal;
 mod tls;
 mod tokens;
 mod tokenservice;
