@@ -1,7 +1,7 @@
 //! The activity model: typed at the top, everything else kept as its own bytes.
 
-mod object;
-mod words;
+pub(crate) mod object;
+pub(crate) mod words;
 
 mod account;
 mod activity;

@@ -25,13 +25,14 @@ pub fn json_shape(json: &[u8]) -> JsonShape {
     let mut shape = JsonShape { depth: 0, nodes: 1 };
     let mut depth = 0_usize;
     let mut opened = false;
-    let mut bytes = json.iter();
-    while let Some(byte) = bytes.next() {
+    let mut rest = json;
+    while let Some((byte, tail)) = rest.split_first() {
+        rest = tail;
         match byte {
             b' ' | b'\n' | b'\r' | b'\t' => continue,
             b'"' => {
                 shape.nodes += usize::from(opened);
-                skip_string(&mut bytes);
+                rest = after_string(rest);
             }
             b'{' | b'[' => {
                 shape.nodes += usize::from(opened);
@@ -55,16 +56,34 @@ pub fn json_depth(json: &[u8]) -> usize {
     json_shape(json).depth
 }
 
-fn skip_string(bytes: &mut std::slice::Iter<'_, u8>) {
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'\\' => {
-                bytes.next();
+/// What follows the quote that ends a string.
+fn after_string(mut rest: &[u8]) -> &[u8] {
+    loop {
+        while let Some((eight, tail)) = rest.split_first_chunk::<8>() {
+            let word = u64::from_le_bytes(*eight);
+            let found = bytes_equal(word, b'"') | bytes_equal(word, b'\\');
+            if found == 0 {
+                rest = tail;
+            } else {
+                rest = rest.get(found.trailing_zeros() as usize / 8..).unwrap_or_default();
+                break;
             }
-            b'"' => return,
-            _ => {}
+        }
+        match rest.split_first() {
+            None => return rest,
+            Some((b'"', tail)) => return tail,
+            Some((b'\\', tail)) => rest = tail.get(1..).unwrap_or_default(),
+            Some((_, tail)) => rest = tail,
         }
     }
+}
+
+/// Marks the bytes of a word that equal `byte`, exact up to the first one.
+const fn bytes_equal(word: u64, byte: u8) -> u64 {
+    const LOW: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let difference = word ^ (LOW * byte as u64);
+    difference.wrapping_sub(LOW) & !difference & HIGH
 }
 
 #[cfg(test)]
@@ -92,6 +111,16 @@ mod tests {
     fn brackets_in_strings_do_not_count() {
         assert_eq!(of(r#"["[[[{{{\"[[["]"#), (1, 2));
         assert_eq!(of(r#"["\\",[]]"#), (2, 3));
+    }
+
+    #[test]
+    fn strings_end_where_they_end_at_every_offset() {
+        for before in 0..20 {
+            for inside in ["", "\\\"", "\\\\", "[", "\\u0022", "\u{a2}\u{fffd}"] {
+                let text = format!("[\"{}{inside}\",{{}},\"x\"]", "a".repeat(before));
+                assert_eq!(of(&text), (2, 4), "{text}");
+            }
+        }
     }
 
     #[test]

@@ -33,6 +33,12 @@ macro_rules! vocabulary {
                 &self.0
             }
 
+            /// Whether this crate has a constant for it.
+            #[must_use]
+            pub fn is_known(&self) -> bool {
+                Self::known(self.as_str()).is_some()
+            }
+
             #[inline]
             fn known(text: &str) -> Option<Self> {
                 match text {
@@ -87,9 +93,10 @@ macro_rules! vocabulary {
             /// A known value in quotes; of any other, which anybody may have written, the size.
             impl fmt::Debug for $name {
                 fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                    match Self::known(self.as_str()) {
-                        Some(_) => fmt::Debug::fmt(self.as_str(), f),
-                        None => write!(f, "<other, {} bytes>", self.as_str().len()),
+                    if self.is_known() {
+                        fmt::Debug::fmt(self.as_str(), f)
+                    } else {
+                        write!(f, "<other, {} bytes>", self.as_str().len())
                     }
                 }
             }

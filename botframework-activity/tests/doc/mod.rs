@@ -1,5 +1,7 @@
 //! A JSON document compared by value, with the spelling of numbers and the exact member set kept.
 
+#![allow(unreachable_pub, clippy::use_self)]
+
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
