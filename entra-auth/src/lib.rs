@@ -27,7 +27,12 @@ mod secret;
 pub mod settings;
 mod store;
 mod transport;
+#[cfg(feature = "validate")]
+mod validate;
 
+#[cfg(all(feature = "acquire", feature = "validate"))]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "acquire", feature = "validate"))))]
+pub use crate::acquire::OnBehalfOf;
 #[cfg(feature = "acquire")]
 #[cfg_attr(docsrs, doc(cfg(feature = "acquire")))]
 pub use crate::acquire::{Certificate, ClientCredential, ConfidentialClient, ConfidentialClientBuilder};
@@ -36,8 +41,8 @@ pub use crate::clock::ManualClock;
 #[cfg(feature = "validate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
 pub use crate::jwt::{
-    Algorithm, Claims, KeyError, KeyErrorKind, KeyLookup, KeySource, Lifetime, SigningKey, StaticKeys, TokenError,
-    TokenErrorKind, UnverifiedToken, VerifiedJwt, bearer,
+    Algorithm, Claims, JwksClient, JwksClientBuilder, KeyError, KeyErrorKind, KeyLookup, KeySource, Lifetime,
+    SigningKey, StaticKeys, TokenError, TokenErrorKind, UnverifiedToken, VerifiedJwt, bearer,
 };
 #[cfg(feature = "reqwest")]
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
@@ -45,6 +50,12 @@ pub use crate::reqwest_transport::ReqwestTransport;
 #[cfg(feature = "seal")]
 #[cfg_attr(docsrs, doc(cfg(feature = "seal")))]
 pub use crate::seal::{SealError, SealErrorKind, Sealer};
+#[cfg(feature = "validate")]
+#[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
+pub use crate::validate::{
+    AccessTokenValidator, AccessTokenValidatorBuilder, AllowedCallers, AppToken, TenantKeys, TenantKeysBuilder,
+    TenantPolicy, TokenVersion, UntrustedDisplay, UserAssertion, UserToken, ValidatedToken,
+};
 pub use crate::{
     authority::{Authority, Cloud, DangerousAuthority},
     claims_challenge::ClaimsChallenge,

@@ -18,7 +18,7 @@ use super::{TokenError, TokenErrorKind};
 pub struct Claims(Members);
 
 impl Claims {
-    pub(super) fn parse(json: &[u8]) -> Result<Self, TokenError> {
+    pub(crate) fn parse(json: &[u8]) -> Result<Self, TokenError> {
         Members::parse(json).map(Self)
     }
 

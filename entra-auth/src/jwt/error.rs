@@ -93,6 +93,8 @@ kinds! {
     KeyIssuerMismatch => "key-issuer-mismatch", "the token's key belongs to another issuer";
     /// The key is published for another cloud.
     CloudMismatch => "cloud-mismatch", "the token's key belongs to another cloud";
+    /// The token lets one party act in the name of another (`actor`), a construct that is never accepted.
+    ActorNotAllowed => "actor-not-allowed", "the token lets one party vouch for another";
     /// The token is of an application and a user's is needed.
     NotAUserToken => "not-a-user-token", "the token is not a user's";
     /// The token is of a user and an application's is needed, or it is of neither.

@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Algorithm, KeyError, KeyErrorKind, TokenError, TokenErrorKind, algorithm::Family};
+use super::{Algorithm, KeyError, KeyErrorKind, TokenError, TokenErrorKind, algorithm::Family, token_digest};
 
 /// A public key that an issuer signs with. The key material is parsed once, when the document is read.
 ///
@@ -19,6 +19,8 @@ pub struct SigningKey {
     cloud_instance_name: Option<Box<str>>,
     endorsements: Box<[String]>,
     parsed: Box<[(Algorithm, ParsedPublicKey)]>,
+    /// SHA-256 of the JWK as it was sent.
+    fingerprint: [u8; 32],
 }
 
 impl SigningKey {
@@ -50,6 +52,11 @@ impl SigningKey {
     /// The algorithms this key may be used with: its `alg`, or RS256 and PS256 for an RSA key without one.
     pub fn algorithms(&self) -> impl Iterator<Item = Algorithm> {
         self.parsed.iter().map(|(algorithm, _)| *algorithm)
+    }
+
+    /// Whether this is the very same key with the very same members.
+    pub(super) fn is_same_as(&self, other: &Self) -> bool {
+        self.fingerprint == other.fingerprint
     }
 
     /// Checks a signature; the key must be one for that algorithm.
@@ -86,6 +93,7 @@ impl SigningKey {
             cloud_instance_name: jwk.cloud_instance_name.map(Into::into),
             endorsements: jwk.endorsements.unwrap_or_default().into(),
             parsed: parsed.collect::<Option<_>>()?,
+            fingerprint: token_digest(json),
         })
     }
 }
@@ -200,4 +208,157 @@ fn unsigned(text: &str) -> Option<Vec<u8>> {
 
 fn is_odd(number: &[u8]) -> bool {
     number.last().is_some_and(|byte| byte & 1 == 1)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use aws_lc_rs::{
+        rsa::KeyPair as RsaKeyPair,
+        signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
+    };
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// Fresh P-256 keys of these ids.
+    pub(in crate::jwt) fn ec_keys(kids: &[&str]) -> Keys {
+        let jwks: Vec<_> = kids.iter().map(|kid| ec_jwk(kid)).collect();
+        parse_jwks(json!({ "keys": jwks }).to_string().as_bytes()).unwrap()
+    }
+
+    fn ec_jwk(kid: &str) -> Value {
+        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+        let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
+        json!({"kty": "EC", "crv": "P-256", "kid": kid, "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y)})
+    }
+
+    fn rsa_jwk() -> Value {
+        let pair = RsaKeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
+        let public = pair.public_key();
+        let [n, e] =
+            [public.modulus().big_endian_without_leading_zero(), public.exponent().big_endian_without_leading_zero()];
+        json!({"kty": "RSA", "use": "sig", "kid": "k", "n": URL_SAFE_NO_PAD.encode(n), "e": URL_SAFE_NO_PAD.encode(e)})
+    }
+
+    fn usable(jwk: &Value) -> bool {
+        SigningKey::from_jwk(&jwk.to_string()).is_some()
+    }
+
+    #[test]
+    fn unusable_keys_are_skipped() {
+        let good = rsa_jwk();
+        assert!(usable(&good));
+        let number = |bytes: Vec<u8>| json!(URL_SAFE_NO_PAD.encode(bytes));
+        let size = |bits: usize| number([&[0x80][..], &vec![0x55; bits / 8 - 1]].concat());
+        for (member, value) in [
+            ("kty", json!("oct")),
+            ("kty", json!("OKP")),
+            ("kty", json!("EC")),
+            ("kty", json!("rsa")),
+            ("kty", json!(null)),
+            ("kid", json!(null)),
+            ("kid", json!("")),
+            ("kid", json!("k".repeat(257))),
+            ("kid", json!(5)),
+            ("use", json!("enc")),
+            ("use", json!("SIG")),
+            ("key_ops", json!(["encrypt"])),
+            ("key_ops", json!([])),
+            ("alg", json!("HS256")),
+            ("alg", json!("none")),
+            ("alg", json!("RSA-OAEP")),
+            ("alg", json!("ES256")),
+            ("alg", json!(5)),
+            ("n", json!(null)),
+            ("n", json!("")),
+            ("n", json!("AQAB")),
+            ("n", json!("!!!!")),
+            ("n", size(1024)),
+            ("n", size(2040)),
+            ("n", size(8200)),
+            ("n", json!("A".repeat(1 << 20))),
+            ("n", number([&[0xff; 255][..], &[0xfe]].concat())),
+            ("e", json!(null)),
+            ("e", number(vec![1])),
+            ("e", number(vec![2])),
+            ("e", number(vec![1, 0, 0])),
+            ("e", number(vec![1, 0, 0, 0, 1])),
+            ("e", number(vec![0])),
+            ("issuer", json!(5)),
+            ("cloud_instance_name", json!([])),
+            ("endorsements", json!("msteams")),
+            ("endorsements", json!([5])),
+        ] {
+            let mut bad = good.clone();
+            bad[member] = value;
+            assert!(!usable(&bad), "{member}: {:.80}", bad[member]);
+        }
+    }
+
+    #[test]
+    fn curves_and_points() {
+        let good = ec_jwk("k");
+        assert!(usable(&good));
+        for (member, value) in [
+            ("crv", json!("P-384")),
+            ("crv", json!("P-521")),
+            ("crv", json!("secp256k1")),
+            ("crv", json!(null)),
+            ("alg", json!("ES384")),
+            ("alg", json!("RS256")),
+            ("x", good["y"].clone()),
+            ("x", json!("AA")),
+            ("y", json!(URL_SAFE_NO_PAD.encode([0; 32]))),
+        ] {
+            let mut bad = good.clone();
+            bad[member] = value;
+            assert!(!usable(&bad), "{member}");
+        }
+    }
+
+    #[test]
+    fn the_key_fixes_the_algorithms() {
+        let mut jwk = rsa_jwk();
+        let algorithms = |jwk: &Value| SigningKey::from_jwk(&jwk.to_string()).unwrap().algorithms().collect::<Vec<_>>();
+        assert_eq!(algorithms(&jwk), [Algorithm::RS256, Algorithm::PS256]);
+        jwk["alg"] = json!("PS512");
+        assert_eq!(algorithms(&jwk), [Algorithm::PS512]);
+        assert_eq!(algorithms(&ec_jwk("k")), [Algorithm::ES256]);
+    }
+
+    #[test]
+    fn leading_zeros_and_unknown_members_do_no_harm() {
+        let mut jwk = rsa_jwk();
+        let n = URL_SAFE_NO_PAD.decode(jwk["n"].as_str().unwrap()).unwrap();
+        jwk["n"] = json!(URL_SAFE_NO_PAD.encode([&[0][..], &n].concat()));
+        jwk["x5c"] = json!(["MII"]);
+        jwk["issuer"] = json!(null);
+        assert!(usable(&jwk));
+    }
+
+    #[test]
+    fn documents_without_a_usable_key_are_failures() {
+        let mut weak = rsa_jwk();
+        weak["use"] = json!("enc");
+        for json in [
+            String::new(),
+            "[]".into(),
+            "{}".into(),
+            r#"{"keys":[]}"#.into(),
+            r#"{"keys":{}}"#.into(),
+            r#"{"keys":[null,1,"x",[]]}"#.into(),
+            json!({ "keys": [weak] }).to_string(),
+        ] {
+            assert_eq!(parse_jwks(json.as_bytes()).unwrap_err().kind(), KeyErrorKind::Malformed, "{json:.80}");
+        }
+        let mixed = json!({ "keys": [weak, 5, rsa_jwk()] }).to_string();
+        assert_eq!(parse_jwks(mixed.as_bytes()).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn of_two_keys_with_one_id_the_first_counts() {
+        let [first, second] = [ec_jwk("k"), ec_jwk("k")];
+        let keys = parse_jwks(json!({ "keys": [first, second] }).to_string().as_bytes()).unwrap();
+        assert_eq!(keys["k"].fingerprint, token_digest(&first.to_string()));
+    }
 }

@@ -5,7 +5,10 @@ mod bearer;
 mod claims;
 mod error;
 mod jwk;
+mod jwks_client;
+mod key_set;
 mod key_source;
+mod metadata;
 mod token;
 
 pub use self::{
@@ -14,9 +17,11 @@ pub use self::{
     claims::{Claims, Lifetime},
     error::{TokenError, TokenErrorKind},
     jwk::SigningKey,
+    jwks_client::{JwksClient, JwksClientBuilder},
     key_source::{KeyError, KeyErrorKind, KeyLookup, KeySource, StaticKeys},
     token::{UnverifiedToken, VerifiedJwt},
 };
+pub(crate) use self::{jwks_client::transport_or_default, token::token_digest};
 
 /// The longest token that is looked at.
 pub(crate) const MAX_TOKEN: usize = 16 * 1024;

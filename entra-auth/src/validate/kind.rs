@@ -220,9 +220,11 @@ impl UserToken {
     /// in `_claim_names`).
     #[must_use]
     pub fn has_more_groups(&self) -> bool {
-        let elsewhere = self.0.claims.raw("_claim_names").and_then(|raw| {
-            serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(raw.get()).ok()
-        });
+        let elsewhere = self
+            .0
+            .claims
+            .raw("_claim_names")
+            .and_then(|raw| serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(raw.get()).ok());
         self.0.claims.raw("hasgroups").is_some_and(|raw| matches!(raw.get(), "true" | "\"true\""))
             || elsewhere.is_some_and(|names| names.contains_key("groups"))
     }

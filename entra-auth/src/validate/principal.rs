@@ -83,7 +83,11 @@ impl Principal {
             TokenVersion::V2 => claims.string("azp")?,
         };
         let words = |text: Option<&str>| -> Vec<String> {
-            text.into_iter().flat_map(|text| text.split(' ')).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+            text.into_iter()
+                .flat_map(|text| text.split(' '))
+                .filter(|word| !word.is_empty())
+                .map(str::to_owned)
+                .collect()
         };
         let mut scopes = words(claims.string("scp")?);
         // The app tokens of agents carry a lone slash.
@@ -91,10 +95,10 @@ impl Principal {
             scopes.clear();
         }
         Ok(Self {
-            tenant: guid(claims.required_string("tid")?)?,
-            object_id: guid(claims.required_string("oid")?)?,
+            tenant: tenant_of(&claims)?,
+            object_id: id(claims.required_string("oid")?)?,
             audience: claims.audience()?.into(),
-            caller: caller.map(guid).transpose()?,
+            caller: caller.map(id).transpose()?,
             scopes,
             roles: claims.strings("roles")?.unwrap_or_default(),
             groups: claims.strings("groups")?,
@@ -120,14 +124,43 @@ impl Principal {
 
 /// Claims that are strings whenever they are there.
 const TEXTS: &[&str] = &[
-    "iss", "tid", "oid", "sub", "ver", "azp", "azpacr", "appid", "appidacr", "scp", "idtyp", "name", "preferred_username",
-    "unique_name", "upn", "email", "given_name", "family_name", "uti", "rh", "aio", "acr", "ipaddr", "idp", "sid",
+    "iss",
+    "tid",
+    "oid",
+    "sub",
+    "ver",
+    "azp",
+    "azpacr",
+    "appid",
+    "appidacr",
+    "scp",
+    "idtyp",
+    "name",
+    "preferred_username",
+    "unique_name",
+    "upn",
+    "email",
+    "given_name",
+    "family_name",
+    "uti",
+    "rh",
+    "aio",
+    "acr",
+    "ipaddr",
+    "idp",
+    "sid",
 ];
 
 /// Claims that are arrays of strings whenever they are there.
 const LISTS: &[&str] = &["roles", "groups", "wids", "amr", "acrs"];
 
-fn guid<T: std::str::FromStr + AsRef<str>>(text: &str) -> Result<T, TokenError> {
+/// `tid`, which is always a GUID.
+pub(super) fn tenant_of(claims: &Claims) -> Result<TenantId, TokenError> {
+    let tenant: TenantId = id(claims.required_string("tid")?)?;
+    if tenant.is_guid() { Ok(tenant) } else { Err(TokenErrorKind::MalformedClaim.into()) }
+}
+
+fn id<T: std::str::FromStr>(text: &str) -> Result<T, TokenError> {
     text.parse().map_err(|_| TokenErrorKind::MalformedClaim.into())
 }
 

@@ -34,7 +34,7 @@ impl Remembered {
 
     pub(super) fn get(&self, digest: &[u8; 32], revision: u64) -> Option<ValidatedToken> {
         let now = Instant::now();
-        let tokens = self.at(revision)?;
+        let tokens = self.at(revision);
         let (token, until) = tokens.by_digest.get(digest)?;
         (now < *until).then(|| token.clone())
     }
@@ -45,7 +45,7 @@ impl Remembered {
             return;
         }
         let now = Instant::now();
-        let Some(mut tokens) = self.at(revision) else { return };
+        let mut tokens = self.at(revision);
         if tokens.by_digest.len() >= self.capacity {
             tokens.by_digest.retain(|_, (_, until)| now < *until);
         }
@@ -56,14 +56,14 @@ impl Remembered {
         tokens.by_digest.insert(digest, (token, now + LONGEST));
     }
 
-    /// What is remembered for this revision; `None` when a newer one has been seen.
-    fn at(&self, revision: u64) -> Option<MutexGuard<'_, Tokens>> {
+    /// What is remembered for this revision.
+    fn at(&self, revision: u64) -> MutexGuard<'_, Tokens> {
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        if tokens.revision < revision {
+        if tokens.revision != revision {
             tokens.by_digest.clear();
             tokens.revision = revision;
         }
-        (tokens.revision == revision).then_some(tokens)
+        tokens
     }
 }
 

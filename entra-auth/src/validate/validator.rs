@@ -1,0 +1,374 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use http::HeaderMap;
+use time::OffsetDateTime;
+
+use super::{
+    AllowedCallers, TenantKeys, TenantPolicy, ValidatedToken,
+    principal::{Principal, TokenVersion, tenant_of},
+    remembered::Remembered,
+};
+use crate::{
+    Algorithm, Authority, BuildError, Claims, Clock, Cloud, HttpTransport, KeySource, Lifetime, Secret, SigningKey,
+    SystemClock, TenantId, TokenError, TokenErrorKind, UnverifiedToken, bearer, is_loopback,
+    jwt::{MAX_TOKEN, token_digest},
+};
+
+/// Validates the access tokens that Entra issues for your API, version 1 and 2. A clone is an `Arc` clone.
+///
+/// The order of checks: form and header, tenant policy and issuer, key, signature, issuer and cloud of the key, audience,
+/// lifetime, kind of token, caller. The first failure ends it. See
+/// <https://learn.microsoft.com/entra/identity-platform/claims-validation>.
+///
+/// ```no_run
+/// # async fn serve(headers: http::HeaderMap) -> Result<(), Box<dyn std::error::Error>> {
+/// use entra_auth::{AccessTokenValidator, Authority, TenantPolicy};
+///
+/// let tenant = "11111111-1111-1111-1111-111111111111".parse()?;
+/// let validator = AccessTokenValidator::builder(
+///     Authority::default(),
+///     ["22222222-2222-2222-2222-222222222222"],
+///     TenantPolicy::Single(tenant),
+/// )
+/// .build()?;
+///
+/// let user = validator.authenticate(&headers).await?.into_user()?;
+/// user.require_scope("access_as_user")?;
+/// let _key = user.user_key();
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct AccessTokenValidator(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    authority: Authority,
+    v1_issuer: Option<String>,
+    audiences: Vec<String>,
+    policy: TenantPolicy,
+    keys: Arc<dyn KeySource>,
+    clock: Arc<dyn Clock>,
+    lifetime: Lifetime,
+    user_callers: AllowedCallers,
+    app_callers: AllowedCallers,
+    infer_app_tokens: bool,
+    remembered: Remembered,
+}
+
+impl AccessTokenValidator {
+    /// Starts a validator for tokens of that cloud, issued for one of these audiences, from tenants of that policy.
+    ///
+    /// An audience is the client id of your API (version 2 tokens) or one of its identifier URIs (version 1 tokens). It
+    /// is compared letter by letter, a GUID in any letter case.
+    pub fn builder<A: Into<String>>(
+        authority: Authority,
+        audiences: impl IntoIterator<Item = A>,
+        policy: TenantPolicy,
+    ) -> AccessTokenValidatorBuilder {
+        AccessTokenValidatorBuilder {
+            authority,
+            v1_issuer: None,
+            audiences: audiences.into_iter().map(Into::into).collect(),
+            policy,
+            keys: None,
+            transport: None,
+            clock: Arc::new(SystemClock),
+            lifetime: Lifetime::default(),
+            user_callers: AllowedCallers::Any,
+            app_callers: AllowedCallers::nobody(),
+            infer_app_tokens: false,
+            remember: 4096,
+        }
+    }
+
+    /// Validates the bearer token of a request. Needs no body: do it before reading one.
+    ///
+    /// # Errors
+    ///
+    /// As [`bearer`] and [`AccessTokenValidator::validate`].
+    pub async fn authenticate(&self, headers: &HeaderMap) -> Result<ValidatedToken, TokenError> {
+        match bearer(headers) {
+            Ok(token) => self.validate(token).await,
+            Err(error) => Err(note(error)),
+        }
+    }
+
+    /// Validates a token.
+    ///
+    /// # Errors
+    ///
+    /// One [`TokenErrorKind`] for each rule. Answer with [`TokenError::status`] and [`TokenError::www_authenticate`];
+    /// only [`TokenError::is_retryable`] ones may be better later.
+    pub async fn validate(&self, token: &str) -> Result<ValidatedToken, TokenError> {
+        self.0.validate(token).await.map_err(note)
+    }
+}
+
+fn note(error: TokenError) -> TokenError {
+    tracing::info!(event.name = "token.validation_failed", rule = error.kind().as_str(), "access token refused");
+    error
+}
+
+/// Entra signs access tokens with this alone, whatever else its keys could do.
+const ALLOWED: &[Algorithm] = &[Algorithm::RS256];
+
+impl Inner {
+    async fn validate(&self, token: &str) -> Result<ValidatedToken, TokenError> {
+        if token.len() > MAX_TOKEN {
+            return Err(TokenErrorKind::TokenTooLarge.into());
+        }
+        let digest = token_digest(token);
+        // Read before the work: if a key disappears meanwhile, the outcome is remembered for a state that is gone.
+        let revision = self.keys.revision();
+        if let Some(known) = self.remembered.get(&digest, revision) {
+            known.principal().claims.check_lifetime(self.clock.now(), self.lifetime)?;
+            return Ok(known);
+        }
+        let unverified = UnverifiedToken::parse(token)?;
+        let issued = self.judge_issuer(unverified.unverified_claims())?;
+        let verified = unverified.verify(&*self.keys, &issued.issuer, ALLOWED).await?;
+        self.judge_key(verified.key(), &issued)?;
+        let claims = verified.into_claims();
+        self.judge_audience(claims.audience()?)?;
+        let expires_on = claims.check_lifetime(self.clock.now(), self.lifetime)?;
+        let validated = self.judge_kind(claims, issued.version, expires_on, token)?;
+        self.remembered.put(digest, revision, validated.clone());
+        Ok(validated)
+    }
+
+    /// Tenant and issuer belong together and are allowed. Judged before the signature, because they choose the key.
+    fn judge_issuer(&self, claims: &Claims) -> Result<Issued, TokenError> {
+        let issuer = claims.required_string("iss")?;
+        let tenant = tenant_of(claims)?;
+        if !self.policy.allows(&tenant) {
+            return Err(TokenErrorKind::TenantNotAllowed.into());
+        }
+        let issuer_v2 = self.authority.issuer_v2(&tenant);
+        let version = if issuer == issuer_v2 {
+            TokenVersion::V2
+        } else if self.v1_issuer(&tenant).is_some_and(|v1| issuer == v1) {
+            TokenVersion::V1
+        } else {
+            return Err(TokenErrorKind::IssuerMismatch.into());
+        };
+        match (claims.string("ver")?, version) {
+            (None, _) | (Some("1.0"), TokenVersion::V1) | (Some("2.0"), TokenVersion::V2) => {}
+            _ => return Err(TokenErrorKind::IssuerMismatch.into()),
+        }
+        Ok(Issued { issuer: issuer.to_owned(), issuer_v2, tenant, version })
+    }
+
+    fn v1_issuer(&self, tenant: &TenantId) -> Option<String> {
+        match &self.v1_issuer {
+            Some(template) => Some(template.replace(PLACEHOLDER, tenant.as_str())),
+            None => self.authority.issuer_v1(tenant),
+        }
+    }
+
+    /// The key is published for this issuer, in this cloud.
+    fn judge_key(&self, key: &SigningKey, issued: &Issued) -> Result<(), TokenError> {
+        if let Some(of_key) = key.issuer() {
+            let of_key = of_key.replace(PLACEHOLDER, issued.tenant.as_str());
+            // The second branch lets version 1 tokens pass with the keys of version 2 metadata.
+            if of_key != issued.issuer && of_key != issued.issuer_v2 {
+                return Err(TokenErrorKind::KeyIssuerMismatch.into());
+            }
+        }
+        let ours = self.authority.cloud().and_then(cloud_instance);
+        if ours.zip(key.cloud_instance_name()).is_some_and(|(ours, of_key)| ours != of_key) {
+            return Err(TokenErrorKind::CloudMismatch.into());
+        }
+        Ok(())
+    }
+
+    fn judge_audience(&self, audience: &str) -> Result<(), TokenError> {
+        let is_ours = |ours: &String| {
+            ours == audience || (ours.eq_ignore_ascii_case(audience) && audience.parse::<crate::ClientId>().is_ok())
+        };
+        if self.audiences.iter().any(is_ours) { Ok(()) } else { Err(TokenErrorKind::AudienceMismatch.into()) }
+    }
+
+    fn judge_kind(
+        &self,
+        claims: Claims,
+        version: TokenVersion,
+        expires_on: OffsetDateTime,
+        token: &str,
+    ) -> Result<ValidatedToken, TokenError> {
+        let principal = Principal::read(claims, version, expires_on, Secret::new(token))?;
+        let token = ValidatedToken::classify(principal, self.infer_app_tokens)?;
+        let caller = token.principal().caller.as_ref();
+        match &token {
+            ValidatedToken::User(_) => self.user_callers.check(caller)?,
+            ValidatedToken::App(app) => {
+                self.app_callers.check(caller)?;
+                // Entra gives an application of the tenant a token without roles for any API.
+                if self.app_callers == AllowedCallers::Any && app.roles().is_empty() {
+                    return Err(TokenErrorKind::MissingRole.into());
+                }
+            }
+        }
+        Ok(token)
+    }
+}
+
+/// Who issued a token, by its own word and the policy's.
+struct Issued {
+    issuer: String,
+    issuer_v2: String,
+    tenant: TenantId,
+    version: TokenVersion,
+}
+
+/// Stands for the tenant in the issuers of metadata and keys.
+const PLACEHOLDER: &str = "{tenantid}";
+
+/// `cloud_instance_name` of keys, where it is known.
+fn cloud_instance(cloud: Cloud) -> Option<&'static str> {
+    match cloud {
+        Cloud::Public => Some("microsoftonline.com"),
+        Cloud::UsGovernment => Some("microsoftonline.us"),
+        Cloud::China => None,
+    }
+}
+
+/// Settings of an [`AccessTokenValidator`].
+#[must_use]
+pub struct AccessTokenValidatorBuilder {
+    authority: Authority,
+    v1_issuer: Option<String>,
+    audiences: Vec<String>,
+    policy: TenantPolicy,
+    keys: Option<Arc<dyn KeySource>>,
+    transport: Option<Arc<dyn HttpTransport>>,
+    clock: Arc<dyn Clock>,
+    lifetime: Lifetime,
+    user_callers: AllowedCallers,
+    app_callers: AllowedCallers,
+    infer_app_tokens: bool,
+    remember: usize,
+}
+
+impl AccessTokenValidatorBuilder {
+    /// Where the keys come from. Default: [`TenantKeys`] of this authority and policy.
+    pub fn keys(mut self, keys: Arc<dyn KeySource>) -> Self {
+        self.keys = Some(keys);
+        self
+    }
+
+    /// How the default keys are fetched. Default: `ReqwestTransport`, with feature `reqwest`.
+    pub fn transport(mut self, transport: Arc<dyn HttpTransport>) -> Self {
+        self.transport = Some(transport);
+        self
+    }
+
+    /// The clock that lifetimes are judged by. Default [`SystemClock`].
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// How far the clocks of Entra and of this machine may differ. Default 60 s, at most 300 s.
+    pub fn leeway(mut self, leeway: Duration) -> Self {
+        self.lifetime = Lifetime::new(leeway);
+        self
+    }
+
+    /// Leeway and longest life of a token. Default 60 s and 25 hours. Long-lived tokens of clients that handle claims
+    /// challenges can reach 28 hours.
+    pub fn lifetime(mut self, lifetime: Lifetime) -> Self {
+        self.lifetime = lifetime;
+        self
+    }
+
+    /// The issuer of version 1 tokens, with `{tenantid}` for the tenant, for clouds where it is not known.
+    /// Default: `https://sts.windows.net/{tenantid}/` in the public cloud.
+    pub fn v1_issuer(mut self, template: impl Into<String>) -> Self {
+        self.v1_issuer = Some(template.into());
+        self
+    }
+
+    /// Which applications may call for themselves. Default: none, so that tokens of applications are refused. With
+    /// [`AllowedCallers::Any`] a token must carry at least one role.
+    pub fn app_callers(mut self, callers: AllowedCallers) -> Self {
+        self.app_callers = callers;
+        self
+    }
+
+    /// Through which applications users may come. Default: any, for in a user's token the application is no proof of who
+    /// calls; a list only keeps honest clients out.
+    pub fn user_callers(mut self, callers: AllowedCallers) -> Self {
+        self.user_callers = callers;
+        self
+    }
+
+    /// Takes a token without `idtyp` and `scp` for an application's when its subject is its own object id. `idtyp` is an
+    /// optional claim of the API's registration; ask for it there instead where you can. Default: such tokens are refused.
+    pub fn infer_app_tokens(mut self) -> Self {
+        self.infer_app_tokens = true;
+        self
+    }
+
+    /// How many validated tokens are remembered (for 5 minutes at most, until a key disappears). Default 4,096, about
+    /// 4 KiB each; 0 remembers none.
+    pub const fn remember(mut self, tokens: usize) -> Self {
+        self.remember = tokens;
+        self
+    }
+
+    /// The validator.
+    ///
+    /// # Errors
+    ///
+    /// Without an audience, with a tenant policy that can let nobody in, with a version 1 issuer that is no https URL
+    /// with one `{tenantid}`, or without a transport when feature `reqwest` is off. The developer.
+    pub fn build(self) -> Result<AccessTokenValidator, BuildError> {
+        if self.audiences.is_empty() || self.audiences.iter().any(|audience| audience.trim().is_empty()) {
+            return Err(BuildError::new(
+                "a validator needs the audiences that tokens are accepted for, none of them empty",
+            ));
+        }
+        self.policy.check()?;
+        if self.v1_issuer.as_ref().is_some_and(|template| !is_issuer_template(template)) {
+            return Err(BuildError::new("the version 1 issuer must be an https URL with one {tenantid}"));
+        }
+        let keys = match self.keys {
+            Some(keys) => keys,
+            None => {
+                let builder =
+                    TenantKeys::builder(self.authority.clone(), self.policy.clone()).clock(self.clock.clone());
+                let keys = self.transport.into_iter().fold(builder, |builder, transport| builder.transport(transport));
+                Arc::new(keys.build()?)
+            }
+        };
+        Ok(AccessTokenValidator(Arc::new(Inner {
+            authority: self.authority,
+            v1_issuer: self.v1_issuer,
+            audiences: self.audiences,
+            policy: self.policy,
+            keys,
+            clock: self.clock,
+            lifetime: self.lifetime,
+            user_callers: self.user_callers,
+            app_callers: self.app_callers,
+            infer_app_tokens: self.infer_app_tokens,
+            remembered: Remembered::new(self.remember),
+        })))
+    }
+}
+
+impl fmt::Debug for AccessTokenValidatorBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessTokenValidatorBuilder")
+            .field("authority", &self.authority)
+            .field("audiences", &self.audiences)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+fn is_issuer_template(template: &str) -> bool {
+    let url = url::Url::parse(&template.replace(PLACEHOLDER, "tenant"));
+    template.matches(PLACEHOLDER).count() == 1 && url.is_ok_and(|url| url.scheme() == "https" || is_loopback(&url))
+}
