@@ -65,6 +65,11 @@ pub struct CreateConversation {
 }
 
 impl CreateConversation {
+    #[cfg(feature = "client")]
+    pub(crate) fn item_count(&self) -> usize {
+        self.items.len()
+    }
+
     /// An empty conversation.
     #[must_use]
     pub fn new() -> Self {

@@ -2,6 +2,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod agent;
+#[cfg(feature = "client")]
+mod client;
 mod content;
 mod conversation;
 mod events;
@@ -17,6 +19,12 @@ mod sse;
 mod vocabulary;
 
 pub use agent::AgentReference;
+#[cfg(feature = "client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
+pub use client::{
+    Conversations, DangerousFoundryBuilder, Delivery, Error, ErrorKind, FoundryClient, FoundryClientBuilder, Items,
+    Limits, ListItems, Order, RequestIds, Resource, ResponseStream, Responses,
+};
 pub use content::{Annotation, AnnotationKind, Content, ContentKind};
 pub use conversation::{Conversation, CreateConversation, Page};
 pub use events::{EventError, EventKind, ResponseEvent, StreamError};

@@ -52,6 +52,7 @@ pub struct Response {
     /// Pairs of the application.
     pub metadata: BTreeMap<String, String>,
     problems: Vec<&'static str>,
+    reconciled: bool,
     raw: RawJson,
 }
 
@@ -78,6 +79,7 @@ impl Response {
             metadata: wire.metadata.map(|json| pairs(&raw.part(json.get()))).unwrap_or_default(),
             status,
             problems: soft.problems,
+            reconciled: false,
             raw,
         })
     }
@@ -119,6 +121,19 @@ impl Response {
     #[must_use]
     pub fn raw(&self) -> &RawJson {
         &self.raw
+    }
+
+    /// Whether the service failed to send this response and it was put together from the items of the conversation.
+    /// Usage, model and the like are unknown then.
+    #[must_use]
+    pub fn is_reconciled(&self) -> bool {
+        self.reconciled
+    }
+
+    #[cfg(feature = "client")]
+    pub(crate) fn reconciled(mut self) -> Self {
+        self.reconciled = true;
+        self
     }
 
     fn agent_messages(&self) -> impl Iterator<Item = &crate::item::Message> {

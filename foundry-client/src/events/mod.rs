@@ -5,6 +5,8 @@ mod error;
 mod frame;
 
 pub use body::{AnnotationAdded, Delta, ItemEvent, PartEvent, PartialImage, Progress, ShellOutput, Snapshot, TextDone};
+#[cfg(feature = "client")]
+pub(crate) use error::word;
 pub use error::{EventError, StreamError};
 
 use crate::problem::{BadBody, Problem};

@@ -1,0 +1,278 @@
+//! One call: token, attempts, deadline. Decides nothing itself; see `retry` and `classify`.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use entra_auth::{
+    AccessToken, Body, ClaimsChallenge, CorrelationId, Deadline, TokenRequest, TransportError, TransportErrorKind,
+};
+use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderValue, Method, Request, Response};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, sleep, timeout_at};
+use url::Url;
+
+use crate::client::classify::{Operation, broken, refusal};
+use crate::client::error::{Delivery, Error, ErrorKind, RequestIds};
+use crate::client::retry::{Safety, least_wait, may_repeat};
+use crate::client::{Auth, Shared, telemetry};
+
+/// An error body is read up to this many bytes, for at most [`ERROR_BODY_TIME`].
+const ERROR_BODY: usize = 64 * 1024;
+const ERROR_BODY_TIME: Duration = Duration::from_secs(10);
+
+/// What to send.
+pub(crate) struct Call {
+    operation: Operation,
+    method: Method,
+    url: Url,
+    body: Option<Bytes>,
+    safety: Safety,
+    deadline: Instant,
+    attempt: Duration,
+    correlation: CorrelationId,
+}
+
+/// A 2xx answer. Its body is at hand, except for a stream.
+pub(crate) struct Reply {
+    pub(crate) head: http::response::Parts,
+    pub(crate) body: Body,
+    pub(crate) ids: RequestIds,
+}
+
+impl Call {
+    /// A read.
+    pub(crate) fn get(shared: &Shared, operation: Operation, url: Url) -> Self {
+        Self::new(shared, operation, Method::GET, url, None, Safety::Idempotent)
+    }
+
+    /// A create.
+    pub(crate) fn post(shared: &Shared, operation: Operation, url: Url, body: &impl Serialize) -> Result<Self, Error> {
+        let body = serde_json::to_vec(body).map_err(|_| Error::new(ErrorKind::InvalidRequest))?;
+        let safety = if shared.repeat_ambiguous { Safety::CreateAtLeastOnce } else { Safety::Create };
+        Ok(Self::new(shared, operation, Method::POST, url, Some(body.into()), safety))
+    }
+
+    fn new(
+        shared: &Shared,
+        operation: Operation,
+        method: Method,
+        url: Url,
+        body: Option<Bytes>,
+        safety: Safety,
+    ) -> Self {
+        let deadline = Instant::now() + shared.limits.total;
+        let attempt = match operation {
+            // The agent thinks and calls tools before it answers.
+            Operation::CreateResponse => shared.limits.total,
+            _ => shared.limits.attempt,
+        };
+        Self { operation, method, url, body, safety, deadline, attempt, correlation: CorrelationId::random() }
+    }
+
+    /// Ends no later than another call did.
+    pub(crate) fn until(mut self, deadline: Instant) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    fn is_stream(&self) -> bool {
+        self.operation == Operation::StreamResponse
+    }
+}
+
+impl Shared {
+    /// Sends, and reads the answer as `T`.
+    pub(crate) async fn json<T: DeserializeOwned>(&self, call: &Call) -> Result<T, Error> {
+        let reply = self.run(call).await?;
+        parse(&reply)
+    }
+
+    /// Sends, with repetitions; the answer has a 2xx status.
+    pub(crate) async fn run(&self, call: &Call) -> Result<Reply, Error> {
+        let mut renewal = Renewal::default();
+        let mut attempt = 1;
+        loop {
+            let error = match self.attempt(call, &mut renewal).await {
+                Ok(reply) => return Ok(reply),
+                Err(error) => error.with_attempts(attempt),
+            };
+            if error.kind() == ErrorKind::Unauthorized && renewal.wants(&error) {
+                telemetry::renewing(call.operation, &error);
+                continue;
+            }
+            let Some(wait) = self.wait(call, attempt, &error) else {
+                telemetry::failed(call.operation, &error);
+                return Err(error);
+            };
+            telemetry::repeating(call.operation, &error, wait);
+            sleep(wait).await;
+            attempt += 1;
+        }
+    }
+
+    fn wait(&self, call: &Call, attempt: u32, error: &Error) -> Option<Duration> {
+        if !may_repeat(error, call.safety) {
+            return None;
+        }
+        let wait = self.retry.delay(attempt, error.retry_after())?.max(least_wait(error.kind()));
+        (Instant::now() + wait < call.deadline).then_some(wait)
+    }
+
+    async fn attempt(&self, call: &Call, renewal: &mut Renewal) -> Result<Reply, Error> {
+        let mut request = self.request(call)?;
+        let token = self.authorize(&mut request, call, renewal).await?;
+        let by = call.deadline.min(Instant::now() + call.attempt);
+        // A stream may last longer than the wait for its head.
+        let over = if call.is_stream() { call.deadline } else { by };
+        request.extensions_mut().insert(Deadline(over));
+        let client_id = call.correlation.to_string();
+        let sent = timeout_at(by, self.transport.send(request)).await.unwrap_or_else(|_| Err(timeout()));
+        let response = sent.map_err(|error| {
+            let ids = RequestIds { client: Some(client_id.clone()), ..RequestIds::default() };
+            broken(error, ids)
+        })?;
+        let ids = RequestIds::read(&client_id, response.headers());
+        if response.status().is_success() {
+            return self.accept(call, response, ids, by).await;
+        }
+        let (head, body) = response.into_parts();
+        let body_by = by.min(Instant::now() + ERROR_BODY_TIME);
+        let body = timeout_at(body_by, body.collect(ERROR_BODY)).await.ok().and_then(Result::ok).unwrap_or_default();
+        if head.status.as_u16() == 401 {
+            renewal.refused = token;
+        }
+        Err(refusal(call.operation, head.status.as_u16(), &head.headers, body, ids, self.clock.now()))
+    }
+
+    async fn accept(
+        &self,
+        call: &Call,
+        response: Response<Body>,
+        ids: RequestIds,
+        by: Instant,
+    ) -> Result<Reply, Error> {
+        let (head, body) = response.into_parts();
+        if call.is_stream() {
+            return Ok(Reply { head, body, ids });
+        }
+        let read = timeout_at(by, body.collect(self.limits.body)).await.unwrap_or_else(|_| Err(timeout()));
+        match read {
+            Ok(bytes) => Ok(Reply { head, body: Body::from(bytes), ids }),
+            Err(error) => Err(broken(error, ids).with_status(head.status.as_u16())),
+        }
+    }
+
+    fn request(&self, call: &Call) -> Result<Request<Body>, Error> {
+        let invalid = |_| Error::new(ErrorKind::InvalidRequest);
+        let accept = if call.is_stream() { "text/event-stream, application/json" } else { "application/json" };
+        let mut request = Request::builder()
+            .method(call.method.clone())
+            .uri(call.url.as_str())
+            .header(USER_AGENT, self.user_agent.clone())
+            .header(ACCEPT, accept)
+            .header("x-ms-client-request-id", call.correlation.to_string())
+            .body(call.body.clone().map(Body::from).unwrap_or_default())
+            .map_err(invalid)?;
+        if call.body.is_some() {
+            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        Ok(request)
+    }
+
+    async fn authorize(
+        &self,
+        request: &mut Request<Body>,
+        call: &Call,
+        renewal: &mut Renewal,
+    ) -> Result<Option<AccessToken>, Error> {
+        let (credential, audience) = match &self.auth {
+            Auth::Token { credential, audience } => (credential, audience),
+            Auth::ApiKey(key) => {
+                request.headers_mut().insert("api-key", key.clone());
+                return Ok(None);
+            }
+        };
+        let mut wanted = TokenRequest::new(audience.scopes().clone()).with_correlation_id(call.correlation.clone());
+        wanted.claims = renewal.claims.clone();
+        wanted.rejected = renewal.rejected.clone();
+        let Ok(got) = timeout_at(call.deadline, credential.get_token(&wanted)).await else {
+            return Err(Error::new(ErrorKind::Timeout));
+        };
+        let token = match got {
+            Ok(token) => token,
+            Err(error) => return Err(renewal.give_up(Some(error))),
+        };
+        // The credential has nothing better than what was just refused.
+        if renewal.rejected.as_ref().is_some_and(|refused| refused.same_as(&token)) {
+            return Err(renewal.give_up(None));
+        }
+        token.authorize(request, audience).map_err(credential_error)?;
+        Ok(Some(token))
+    }
+}
+
+/// The one renewal after a 401, and the one claims challenge that is passed through.
+#[derive(Default)]
+struct Renewal {
+    refused: Option<AccessToken>,
+    rejected: Option<AccessToken>,
+    claims: Option<ClaimsChallenge>,
+    cause: Option<Error>,
+}
+
+impl Renewal {
+    /// Whether another token should be tried, and if so prepares to ask for it.
+    fn wants(&mut self, error: &Error) -> bool {
+        let Some(refused) = self.refused.take() else {
+            return false;
+        };
+        let wants = match error.claims_challenge() {
+            Some(claims) if self.claims.is_none() => {
+                self.claims = Some(claims.clone());
+                true
+            }
+            Some(_) => false,
+            None => self.rejected.is_none() && self.claims.is_none(),
+        };
+        if wants {
+            self.rejected = Some(refused);
+            self.cause = Some(error.clone());
+        }
+        wants
+    }
+
+    /// No better token: a fixed credential leaves the service's own refusal, another says more.
+    fn give_up(&mut self, error: Option<entra_auth::Error>) -> Error {
+        match (self.cause.take(), error) {
+            (Some(cause), None) => cause,
+            (Some(cause), Some(error)) if error.kind() == entra_auth::ErrorKind::Unsupported => cause,
+            (_, Some(error)) => credential_error(error),
+            (None, None) => Error::new(ErrorKind::Credential),
+        }
+    }
+}
+
+fn credential_error(error: entra_auth::Error) -> Error {
+    Error::new(ErrorKind::Credential).with_source(error)
+}
+
+fn timeout() -> TransportError {
+    TransportErrorKind::Timeout.into()
+}
+
+/// Reads the answer. What cannot be read was carried out all the same.
+pub(crate) fn parse<T: DeserializeOwned>(reply: &Reply) -> Result<T, Error> {
+    let bytes = reply.body.as_bytes().map(|bytes| &bytes[..]).unwrap_or_default();
+    serde_json::from_slice(bytes).map_err(|_| {
+        Error::new(ErrorKind::Protocol)
+            .with_status(reply.head.status.as_u16())
+            .with_request_ids(reply.ids.clone())
+            .with_delivery(Delivery::Ambiguous)
+    })
+}

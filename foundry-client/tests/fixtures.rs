@@ -1,0 +1,170 @@
+//! Every recorded form of an answer, read through the client. Texts of errors hold the word "marker".
+#![cfg(feature = "client")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+mod common;
+
+use std::fs;
+use std::path::PathBuf;
+
+use common::{Script, Step, sse};
+use entra_auth::RetryPolicy;
+use foundry_client::{CreateResponse, Error, ErrorKind, Item, Response, ResponseEvent};
+use serde_json::Value;
+
+fn files(folder: &str, extension: &str) -> Vec<(String, PathBuf)> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(folder);
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut found: Vec<_> = paths
+        .filter(|path| path.extension().is_some_and(|found| found == extension))
+        .map(|path| (path.file_stem().unwrap().to_string_lossy().into_owned(), path))
+        .collect();
+    found.sort();
+    found
+}
+
+fn turn() -> CreateResponse {
+    CreateResponse::new().agent("helpdesk").conversation("conv_1").text("hello")
+}
+
+fn check_items(name: &str, expect: &Value, response: &Response) {
+    if let Some(items) = expect["items"].as_array() {
+        let kinds: Vec<_> = response.output.iter().map(|item| Value::from(item.kind().as_str())).collect();
+        assert_eq!(&kinds, items, "{name}");
+    }
+}
+
+fn check_error(name: &str, expect: &Value, kind: &str, error: &Error) {
+    assert_eq!(error.kind().as_str(), kind, "{name}");
+    assert_eq!(error.code(), expect["code"].as_str(), "{name}");
+    let shown = format!("{error} {error:?} {error:#?}");
+    assert!(!shown.contains("marker"), "{name}: {shown}");
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        assert!(!format!("{error} {error:?}").contains("marker"), "{name}");
+        source = error.source();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_body_gets_its_meaning() {
+    let files = files("bodies", "json");
+    assert!(files.len() >= 20);
+    for (name, path) in files {
+        let fixture: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+        let body = match &fixture["body"] {
+            Value::String(text) => text.clone(),
+            json => json.to_string(),
+        };
+        let headers = fixture["headers"].as_object().unwrap();
+        let headers = headers.iter().map(|(key, value)| (key.clone(), value.as_str().unwrap().to_owned()));
+        let step = Step::Answer {
+            status: u16::try_from(fixture["status"].as_u64().unwrap()).unwrap(),
+            headers: headers.collect(),
+            chunks: vec![common::Chunk::Data(body.into())],
+        };
+        let script = Script::new([step]);
+        let client = script.builder().retry(RetryPolicy::never()).build().unwrap();
+        let result = client.responses().create(turn()).await;
+        let expect = &fixture["expect"];
+        if let Some(kind) = expect["kind"].as_str() {
+            let error = result.expect_err(&name);
+            check_error(&name, expect, kind, &error);
+            if let Some(resource) = expect["resource"].as_str() {
+                let ErrorKind::NotFound(found) = error.kind() else { panic!("{name}") };
+                assert_eq!(format!("{found:?}"), resource, "{name}");
+            }
+            if let Some(id) = expect["request_id"].as_str() {
+                assert!(error.to_string().contains(id), "{name}: {error}");
+            }
+            for (member, found) in [("param", error.param()), ("source", error.error_source())] {
+                assert!(expect[member].is_null() || expect[member].as_str() == found, "{name} {member}");
+            }
+            continue;
+        }
+        let response = result.expect(&name);
+        assert_eq!(response.output_text(), expect["text"].as_str().unwrap(), "{name}");
+        assert_eq!(response.refusal(), expect["refusal"].as_str(), "{name}");
+        let problems: Vec<_> =
+            expect["problems"].as_array().into_iter().flatten().map(|p| p.as_str().unwrap()).collect();
+        assert_eq!(response.problems(), problems, "{name}");
+        check_items(&name, expect, &response);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_stream_gets_its_meaning_in_any_chunks() {
+    let files = files("streams", "sse");
+    assert!(files.len() >= 15);
+    for (name, path) in files {
+        let text = fs::read_to_string(&path).unwrap();
+        let expect: Value = serde_json::from_str(&fs::read_to_string(path.with_extension("json")).unwrap()).unwrap();
+        for size in [1, 7, 64, 1_000_000] {
+            let script = Script::new([sse(&text, size)]);
+            let mut stream = script.client().responses().stream(turn()).await.unwrap();
+            let (mut events, mut error) = (Vec::new(), None);
+            while let Some(event) = stream.next().await {
+                match event {
+                    Ok(event) => events.push(event),
+                    Err(found) => error = Some(found),
+                }
+            }
+            assert_eq!(stream.output_text(), expect["text"].as_str().unwrap(), "{name}");
+            assert_eq!(events.len() as u64, expect["events"].as_u64().unwrap(), "{name}");
+            let unknown = events.iter().filter(|event| event.problem().is_some()).count();
+            assert_eq!(unknown as u64, expect["unknown"].as_u64().unwrap(), "{name}");
+            match (expect["end"].as_str().unwrap(), error) {
+                ("ok", None) => check_items(&name, &expect, events.last().and_then(ResponseEvent::response).unwrap()),
+                ("ok", Some(error)) => panic!("{name}: {error}"),
+                (kind, error) => check_error(&name, &expect, kind, &error.expect(&name)),
+            }
+        }
+    }
+}
+
+#[test]
+fn typed_items_read_field_by_field() {
+    let item = |json: Value| serde_json::from_value::<Item>(json).unwrap();
+    let Item::FunctionCall(call) = item(serde_json::json!({"type": "function_call", "call_id": "c", "name": "n",
+        "arguments": "{}", "status": "completed", "namespace": "ns"}))
+    else {
+        panic!()
+    };
+    assert_eq!((call.call_id.as_str(), call.name.as_str(), call.arguments.as_str()), ("c", "n", "{}"));
+    assert_eq!((call.status.unwrap().as_str(), call.namespace.as_deref()), ("completed", Some("ns")));
+    let Item::McpCall(call) = item(serde_json::json!({"type": "mcp_call", "server_label": "s", "name": "n",
+        "arguments": "{}", "output": null, "error": "old form", "approval_request_id": "mcpr_1"}))
+    else {
+        panic!()
+    };
+    assert_eq!((call.error.unwrap().as_str(), call.approval_request_id.as_deref()), ("\"old form\"", Some("mcpr_1")));
+    let Item::McpApprovalRequest(ask) = item(serde_json::json!({"type": "mcp_approval_request", "id": "mcpr_1",
+        "server_label": "s", "name": "n", "arguments": "{\"a\":1}"}))
+    else {
+        panic!()
+    };
+    assert_eq!((ask.server_label.as_str(), ask.name.as_str(), ask.arguments.as_str()), ("s", "n", "{\"a\":1}"));
+    let Item::WorkflowAction(step) = item(serde_json::json!({"type": "workflow_action", "kind": "k", "action_id": "a",
+        "parent_action_id": "p", "previous_action_id": "q", "status": "cancelled"}))
+    else {
+        panic!()
+    };
+    assert_eq!((step.action_kind.as_deref(), step.action_id.as_str()), (Some("k"), "a"));
+    assert_eq!((step.parent_action_id.as_deref(), step.previous_action_id.as_deref()), (Some("p"), Some("q")));
+    let Item::ToolOutput(output) = item(serde_json::json!({"type": "openapi_call_output", "call_id": "c", "name": "n",
+        "output": {"a": 1}}))
+    else {
+        panic!()
+    };
+    assert_eq!((output.call_id.as_deref(), output.output.unwrap().as_str()), (Some("c"), "{\"a\":1}"));
+    let Item::Reasoning(reasoning) = item(serde_json::json!({"type": "reasoning", "summary":
+        [{"type": "summary_text", "text": "hm"}], "content": null}))
+    else {
+        panic!()
+    };
+    assert_eq!((reasoning.summary.len(), reasoning.content.len()), (1, 0));
+    let Item::Message(easy) = item(serde_json::json!({"type": "message", "role": "user", "content": "plain"})) else {
+        panic!()
+    };
+    assert_eq!(easy.text(), "plain");
+}
