@@ -18,7 +18,10 @@ use std::{
 use tokio::sync::watch;
 
 /// The fetches that are under way, by key. A clone shares them.
-pub(crate) struct Flights<K, R>(Arc<Mutex<HashMap<K, watch::Receiver<Option<Landing<R>>>>>>);
+pub(crate) struct Flights<K, R>(Arc<Mutex<HashMap<K, Board<R>>>>);
+
+/// Where the landing of one flight is announced.
+type Board<R> = watch::Receiver<Option<Landing<R>>>;
 
 /// What everyone who waited gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +53,7 @@ impl<K: Clone + Eq + Hash + Send + 'static, R: Clone + Send + Sync + 'static> Fl
         drop(self.board(key, deadline, fetch));
     }
 
-    fn board<F>(&self, key: &K, deadline: Duration, fetch: impl FnOnce() -> F) -> watch::Receiver<Option<Landing<R>>>
+    fn board<F>(&self, key: &K, deadline: Duration, fetch: impl FnOnce() -> F) -> Board<R>
     where
         F: Future<Output = R> + Send + 'static,
     {
@@ -78,7 +81,7 @@ impl<K: Clone + Eq + Hash + Send + 'static, R: Clone + Send + Sync + 'static> Fl
         receiver
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<K, watch::Receiver<Option<Landing<R>>>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<K, Board<R>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

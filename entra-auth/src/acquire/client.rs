@@ -110,6 +110,7 @@ impl ConfidentialClient {
         &self.0.tenant
     }
 
+    #[cfg(feature = "validate")]
     pub(super) fn inner(&self) -> &Inner {
         &self.0
     }

@@ -84,21 +84,21 @@ impl Engine {
         };
         match look {
             Look::Fresh(token) => {
-                report("hit");
+                report("hit", &flight.key);
                 Ok(token)
             }
             Look::Aging(token) => {
-                report("refresh");
+                report("refresh", &flight.key);
                 let grant = grant();
                 self.flights.start(&flight, self.total * 2, || self.fetch(flight.clone(), request, grant));
                 Ok(token)
             }
             Look::Gated(error) => {
-                report("gated");
+                report("gated", &flight.key);
                 Err(error)
             }
             Look::Miss => {
-                report("miss");
+                report("miss", &flight.key);
                 let grant = grant();
                 let fetch = || self.fetch(flight.clone(), request, grant);
                 match self.flights.join(&flight, self.total * 2, fetch).await {
@@ -221,8 +221,9 @@ fn cut_off() -> Error {
     Error::new(ErrorKind::Transport, "the token request was cut off before it ended")
 }
 
-fn report(result: &'static str) {
-    tracing::debug!(name: "entra.token.cache", result, "token cache");
+fn report(result: &'static str, key: &CacheKey) {
+    let scopes = key.scopes.as_str();
+    tracing::debug!(name: "entra.token.cache", result, scopes, "token cache");
 }
 
 impl fmt::Debug for Engine {

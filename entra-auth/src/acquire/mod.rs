@@ -5,8 +5,12 @@ mod cache;
 mod certificate;
 mod client;
 mod engine;
+#[cfg(feature = "validate")]
+mod on_behalf_of;
 mod wire;
 
+#[cfg(feature = "validate")]
+pub use self::on_behalf_of::OnBehalfOf;
 pub use self::{
     certificate::Certificate,
     client::{ClientCredential, ConfidentialClient, ConfidentialClientBuilder},

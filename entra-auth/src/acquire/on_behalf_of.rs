@@ -25,7 +25,9 @@ impl ConfidentialClient {
     #[must_use]
     pub fn on_behalf_of(&self, assertion: UserAssertion) -> OnBehalfOf {
         let mut hash = [0; 32];
-        hash.iter_mut().zip(digest(&SHA256, assertion.raw().expose().as_bytes()).as_ref()).for_each(|(to, from)| *to = *from);
+        hash.iter_mut()
+            .zip(digest(&SHA256, assertion.raw().expose().as_bytes()).as_ref())
+            .for_each(|(to, from)| *to = *from);
         OnBehalfOf { client: self.clone(), assertion: Arc::new(assertion), hash }
     }
 }

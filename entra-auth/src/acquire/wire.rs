@@ -15,6 +15,7 @@ use crate::{AccessToken, Body, ClaimsChallenge, CorrelationId, Error, ErrorKind,
 pub(super) type Form<'a> = Vec<(&'static str, Cow<'a, str>)>;
 
 pub(super) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+#[cfg(feature = "validate")]
 pub(super) const GRANT_JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 /// Encodes one token request.
@@ -92,8 +93,8 @@ fn success(body: &Bytes, now: OffsetDateTime) -> Result<AccessToken, Error> {
 fn failure(status: StatusCode, headers: &HeaderMap, body: &Bytes, now: OffsetDateTime) -> Error {
     // HTML of a proxy, an empty body: the status is still worth something.
     let answer: Failure = serde_json::from_slice(body).unwrap_or_default();
-    let wait =
-        retry_after(headers, now).or((status == StatusCode::TOO_MANY_REQUESTS).then_some(Duration::from_secs(60)));
+    let wait = retry_after(headers, now)
+        .or_else(|| (status == StatusCode::TOO_MANY_REQUESTS).then_some(Duration::from_secs(60)));
     if answer.error.is_none() && !(status == 408 || status == 429 || status.is_server_error()) {
         let text = match status.is_redirection() {
             true => "the token endpoint answered with a redirect, which is never followed",
