@@ -208,7 +208,7 @@ async fn a_refused_token_is_renewed_once() {
     let seen = script.seen();
     assert_eq!(seen[0].headers["authorization"], "Bearer token-1");
     assert_eq!(seen[1].headers["authorization"], "Bearer token-2");
-    let requests = tokens.requests.lock().unwrap();
+    let requests = tokens.requests.lock().unwrap().clone();
     assert_eq!(requests[1].rejected.as_ref().unwrap().expose(), "token-1");
     assert_eq!(requests[0].scopes.as_str(), "https://ai.azure.com/.default");
 

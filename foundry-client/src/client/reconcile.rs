@@ -82,7 +82,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn found(items: Value) -> Option<Response> {
+    fn found(items: &Value) -> Option<Response> {
         answer("conv_1", serde_json::from_value(json!({"data": items, "has_more": false})).unwrap())
     }
 
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_finished_message_of_the_agent_is_the_answer() {
-        let response = found(json!([message("user", "q"), {"type": "reasoning"}, message("assistant", "a")])).unwrap();
+        let response = found(&json!([message("user", "q"), {"type": "reasoning"}, message("assistant", "a")])).unwrap();
         assert_eq!((response.output_text().as_str(), response.id.as_str()), ("a", "resp_9"));
         assert_eq!(response.conversation_id.as_deref(), Some("conv_1"));
         assert!(response.is_reconciled() && response.output.len() == 2);
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn the_answer_of_the_next_turn_is_not_ours() {
         let items = json!([message("assistant", "a"), message("user", "q2"), message("assistant", "b")]);
-        assert_eq!(found(items).unwrap().output_text(), "a");
+        assert_eq!(found(&items).unwrap().output_text(), "a");
     }
 
     #[test]
@@ -118,7 +118,7 @@ mod tests {
             json!([open]),
             json!([commentary]),
         ] {
-            assert!(found(items.clone()).is_none(), "{items}");
+            assert!(found(&items).is_none(), "{items}");
         }
     }
 }
