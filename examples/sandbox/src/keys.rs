@@ -1,7 +1,7 @@
 //! RSA keys of the issuers, their JWKS documents, and RS256 signing.
 
 use std::io;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::constants::MSA_TENANT;
 use crate::der;
 use crate::members::set;
+use crate::state::lock;
 
 /// Channels every Bot Framework key vouches for.
 pub(crate) const ENDORSEMENTS: [&str; 8] =
@@ -82,15 +83,13 @@ pub(crate) struct Keys {
 impl Keys {
     /// Makes one key for each issuer. Takes some 100 ms of processor time: call it on a blocking thread.
     pub(crate) fn generate() -> io::Result<Self> {
-        let (entra, msa, channel) = std::thread::scope(|scope| {
-            let make = || Key::generate().map(|key| vec![Arc::new(key)]);
-            let (entra, msa) = (scope.spawn(make), scope.spawn(make));
-            let channel = make();
-            (entra.join(), msa.join(), channel)
+        let (entra, channel) = std::thread::scope(|scope| {
+            let entra = scope.spawn(Key::generate);
+            let channel = Key::generate();
+            (entra.join().unwrap_or_else(|_| Err(failed("RSA key generation"))), channel)
         });
-        let joined =
-            |made: std::thread::Result<io::Result<_>>| made.unwrap_or_else(|_| Err(failed("RSA key generation")));
-        let set = KeySet { entra: joined(entra)?, msa: joined(msa)?, channel: channel? };
+        let set =
+            KeySet { entra: vec![Arc::new(entra?)], msa: vec![personal_key()?], channel: vec![Arc::new(channel?)] };
         Ok(Self { sets: RwLock::new(set) })
     }
 
@@ -231,6 +230,18 @@ impl Key {
             "n": self.modulus, "e": self.exponent, "x5c": [self.certificate],
         })
     }
+}
+
+/// The key of personal accounts. It never rotates, so one for the whole process saves time.
+fn personal_key() -> io::Result<Arc<Key>> {
+    static KEY: Mutex<Option<Arc<Key>>> = Mutex::new(None);
+    let mut key = lock(&KEY);
+    if let Some(key) = &*key {
+        return Ok(Arc::clone(key));
+    }
+    let made = Arc::new(Key::generate()?);
+    *key = Some(Arc::clone(&made));
+    Ok(made)
 }
 
 /// A self-signed certificate (DER) for a PKCS#8 RSA key.

@@ -277,7 +277,7 @@ async fn client_assertions() {
             50012,
         ),
         (changed("exp", json!(now - 301)), 401, "invalid_client", 700024),
-        (changed("nbf", json!(now + 400)), 401, "invalid_client", 700024),
+        (changed("nbf", json!(now + 1200)), 401, "invalid_client", 700024),
         (changed("exp", Value::Null), 400, "invalid_request", 50027),
         (changed("jti", Value::Null), 400, "invalid_request", 50027),
     ] {
@@ -343,8 +343,8 @@ async fn graph_names_the_user_and_refuses_the_rest() {
 
     for (why, token, expected) in [
         ("audience", sign(Signer::Entra, json!({}), ("aud", json!(FOUNDRY_RESOURCE))), 401),
-        ("expired", sign(Signer::Entra, json!({}), ("exp", json!(now - 61))), 401),
-        ("not yet", sign(Signer::Entra, json!({}), ("nbf", json!(now + 61))), 401),
+        ("expired", sign(Signer::Entra, json!({}), ("exp", json!(now - 120))), 401),
+        ("not yet", sign(Signer::Entra, json!({}), ("nbf", json!(now + 900))), 401),
         ("no expiry", sign(Signer::Entra, json!({}), ("exp", Value::Null)), 401),
         ("issuer of another tenant", sign(Signer::Entra, json!({}), ("tid", json!(RESOURCE_TENANT))), 401),
         ("issuer", sign(Signer::Entra, json!({}), ("iss", json!("https://sts.windows.net/x/"))), 401),

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::sync::Mutex;
 
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
@@ -16,7 +17,7 @@ use crate::constants::{
 };
 use crate::der::{self, CertificateFacts};
 use crate::keys;
-use crate::state::uuid;
+use crate::state::{lock, uuid};
 use crate::tokens::Version;
 
 /// Permission of a client to call a resource for a user, or for all users of the home tenant.
@@ -320,7 +321,19 @@ impl Directory {
     }
 }
 
+/// DER of the certificate, and key and certificate as PEM: one for the whole process, so that it survives a restart.
 fn generated_certificate() -> io::Result<(Vec<u8>, String)> {
+    static CERTIFICATE: Mutex<Option<(Vec<u8>, String)>> = Mutex::new(None);
+    let mut certificate = lock(&CERTIFICATE);
+    if let Some(certificate) = &*certificate {
+        return Ok(certificate.clone());
+    }
+    let made = generate_certificate()?;
+    *certificate = Some(made.clone());
+    Ok(made)
+}
+
+fn generate_certificate() -> io::Result<(Vec<u8>, String)> {
     let failed = || io::Error::other("certificate generation failed");
     let pair = KeyPair::generate(KeySize::Rsa2048).map_err(|_| failed())?;
     let pkcs8: Pkcs8V1Der<'static> = pair.as_der().map_err(|_| failed())?;
