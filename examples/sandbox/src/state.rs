@@ -102,7 +102,6 @@ impl Shared {
     }
 
     /// PEM of the sandbox's CA when it speaks TLS: an outgoing client that calls the sandbox needs it.
-    #[allow(dead_code)] // read by the parts that call the sandbox itself
     pub(crate) fn trusted_ca(&self) -> Option<&str> {
         self.trusted_ca.as_deref()
     }
