@@ -1,0 +1,335 @@
+//! What an answer means: plain functions, no I/O.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use entra_auth::TransportError;
+use http::{HeaderMap, Method, StatusCode};
+use serde_json::value::RawValue;
+
+use super::{
+    client::Sent,
+    error::{ConnectorErrorCode, Delivery, SendError, SendErrorKind},
+};
+use crate::ResourceResponse;
+
+/// What is asked of the connector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operation {
+    Send,
+    Reply,
+    Update,
+    Delete,
+}
+
+impl Operation {
+    pub(super) const fn method(self) -> Method {
+        match self {
+            Self::Send | Self::Reply => Method::POST,
+            Self::Update => Method::PUT,
+            Self::Delete => Method::DELETE,
+        }
+    }
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::Reply => "reply",
+            Self::Update => "update",
+            Self::Delete => "delete",
+        }
+    }
+
+    /// The path as it may appear in a log.
+    pub(super) const fn template(self) -> &'static str {
+        match self {
+            Self::Send => "/v3/conversations/{conversation}/activities",
+            Self::Reply | Self::Update | Self::Delete => "/v3/conversations/{conversation}/activities/{activity}",
+        }
+    }
+
+    /// Whether doing it twice is as good as once.
+    pub(super) const fn is_idempotent(self) -> bool {
+        matches!(self, Self::Update | Self::Delete)
+    }
+}
+
+/// An answer as it came.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) retry_after: Option<Duration>,
+    pub(super) request_id: Option<String>,
+    pub(super) body: Result<Bytes, TransportError>,
+}
+
+/// The verdict on an answer.
+pub(super) fn judge(operation: Operation, answer: Answer) -> Result<Sent, SendError> {
+    let Answer { status, retry_after, request_id, body } = answer;
+    if status.is_success() {
+        return accepted(operation, body, request_id.clone())
+            .map_err(|error| error.with_status(status.as_u16()).with_request_id(request_id));
+    }
+    let (code, about_activity_id) = body.as_deref().map(error_code).unwrap_or_default();
+    let kind = kind_of(status, code.as_ref(), about_activity_id);
+    Err(SendError::new(kind, delivery_of(status, retry_after))
+        .with_status(status.as_u16())
+        .with_code(code)
+        .with_retry_after(retry_after)
+        .with_request_id(request_id)
+        .idempotent(operation.is_idempotent()))
+}
+
+/// Whether the operation may be done again after this failure.
+pub(super) fn may_repeat(operation: Operation, error: &SendError) -> bool {
+    match error.kind() {
+        SendErrorKind::Unreachable | SendErrorKind::Conflict | SendErrorKind::Throttled => true,
+        SendErrorKind::Service if error.status() == Some(503) && error.retry_after().is_some() => true,
+        SendErrorKind::Timeout | SendErrorKind::Interrupted => operation.is_idempotent(),
+        SendErrorKind::Service => operation.is_idempotent() && matches!(error.status(), Some(500 | 502 | 503 | 504)),
+        _ => false,
+    }
+}
+
+/// The service's own id of the request: printable, short, or nothing.
+pub(super) fn request_id(headers: &HeaderMap) -> Option<String> {
+    ["x-correlating-operationid", "x-ms-request-id", "ms-cv"]
+        .into_iter()
+        .filter_map(|name| headers.get(name)?.to_str().ok())
+        .find(|id| {
+            (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.+/=".contains(&b))
+        })
+        .map(str::to_owned)
+}
+
+fn accepted(
+    operation: Operation,
+    body: Result<Bytes, TransportError>,
+    request_id: Option<String>,
+) -> Result<Sent, SendError> {
+    let body = match body {
+        Ok(body) => body,
+        // The status tells all there is to know.
+        Err(_) if operation.is_idempotent() => Bytes::new(),
+        Err(error) => return Err(SendError::transport(error)),
+    };
+    let sent = |id, dropped| Ok(Sent::new(id, dropped, request_id));
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return sent(None, false);
+    }
+    match serde_json::from_slice::<ResourceResponse>(&body) {
+        Ok(resource) => {
+            let code = resource.extra.get("error").and_then(|error| code_of(error.get()).0);
+            sent(resource.id, code == Some(ConnectorErrorCode::CONTENT_STREAM_OUT_OF_ORDER))
+        }
+        Err(_) if operation.is_idempotent() => sent(None, false),
+        Err(_) => Err(SendError::new(SendErrorKind::Protocol, Delivery::Ambiguous)),
+    }
+}
+
+/// The code of an error body, and whether its text speaks of an unknown activity id (which some channels report as a
+/// bad argument).
+fn error_code(body: &[u8]) -> (Option<ConnectorErrorCode>, bool) {
+    #[derive(serde::Deserialize)]
+    struct ErrorResponse<'a> {
+        #[serde(borrow)]
+        error: &'a RawValue,
+    }
+    serde_json::from_slice::<ErrorResponse<'_>>(body).map(|body| code_of(body.error.get())).unwrap_or_default()
+}
+
+fn code_of(error: &str) -> (Option<ConnectorErrorCode>, bool) {
+    #[derive(serde::Deserialize)]
+    struct Details {
+        #[serde(default)]
+        code: Option<String>,
+        #[serde(default)]
+        message: Option<String>,
+    }
+    match serde_json::from_str::<Details>(error) {
+        Ok(Details { code, message }) => (
+            code.filter(|code| code.len() <= 128).map(Into::into),
+            message.is_some_and(|message| message.to_ascii_lowercase().contains("not a known activity id")),
+        ),
+        Err(_) => (None, false),
+    }
+}
+
+fn kind_of(status: StatusCode, code: Option<&ConnectorErrorCode>, about_activity_id: bool) -> SendErrorKind {
+    use ConnectorErrorCode as Code;
+    let is = |known: &[Code]| code.is_some_and(|code| known.contains(code));
+    match status.as_u16() {
+        401 => SendErrorKind::Unauthorized,
+        403 if is(&[Code::BOT_DISABLED_BY_ADMIN, Code::CONVERSATION_BLOCKED_BY_USER]) => SendErrorKind::Blocked,
+        403 | 404 if is(&[Code::BOT_NOT_IN_CONVERSATION_ROSTER, Code::FORBIDDEN_OPERATION]) => {
+            SendErrorKind::NotInstalled
+        }
+        403 if is(&[Code::INVALID_BOT_API_HOST]) => SendErrorKind::WrongHost,
+        403 => SendErrorKind::Forbidden,
+        404 => SendErrorKind::NotFound,
+        400 if about_activity_id => SendErrorKind::NotFound,
+        400 if is(&[Code::MESSAGE_SIZE_TOO_BIG, Code::REQUEST_ENTITY_TOO_LARGE]) => SendErrorKind::TooLarge,
+        408 => SendErrorKind::Timeout,
+        412 => SendErrorKind::Conflict,
+        413 => SendErrorKind::TooLarge,
+        429 => SendErrorKind::Throttled,
+        400..=499 => SendErrorKind::Refused,
+        500..=599 => SendErrorKind::Service,
+        _ => SendErrorKind::Protocol,
+    }
+}
+
+fn delivery_of(status: StatusCode, retry_after: Option<Duration>) -> Delivery {
+    match status.as_u16() {
+        503 if retry_after.is_some() => Delivery::NotSent,
+        408 | 500..=599 => Delivery::Ambiguous,
+        _ => Delivery::NotSent,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use entra_auth::TransportErrorKind;
+
+    use super::*;
+
+    fn answer(status: u16, body: &str) -> Answer {
+        Answer {
+            status: StatusCode::from_u16(status).unwrap(),
+            retry_after: None,
+            request_id: None,
+            body: Ok(body.to_owned().into()),
+        }
+    }
+
+    fn error(status: u16, code: &str) -> SendError {
+        let body = format!(r#"{{"error":{{"code":"{code}","message":"private words"}}}}"#);
+        judge(Operation::Send, answer(status, &body)).unwrap_err()
+    }
+
+    #[test]
+    fn every_documented_error_has_its_kind() {
+        use SendErrorKind as Kind;
+        for (status, code, kind, repeat_send, repeat_update) in [
+            (400, "BadArgument", Kind::Refused, false, false),
+            (400, "BadSyntax", Kind::Refused, false, false),
+            (400, "MissingProperty", Kind::Refused, false, false),
+            (400, "MessageSizeTooBig", Kind::TooLarge, false, false),
+            (401, "BotNotRegistered", Kind::Unauthorized, false, false),
+            (403, "BotDisabledByAdmin", Kind::Blocked, false, false),
+            (403, "ConversationBlockedByUser", Kind::Blocked, false, false),
+            (403, "BotNotInConversationRoster", Kind::NotInstalled, false, false),
+            (404, "BotNotInConversationRoster", Kind::NotInstalled, false, false),
+            (403, "ForbiddenOperationException", Kind::NotInstalled, false, false),
+            (403, "InvalidBotApiHost", Kind::WrongHost, false, false),
+            (403, "NotEnoughPermissions", Kind::Forbidden, false, false),
+            (403, "MessageWritesBlocked", Kind::Forbidden, false, false),
+            (403, "ContentStreamNotAllowed", Kind::Forbidden, false, false),
+            (403, "ServiceError", Kind::Forbidden, false, false),
+            (404, "ConversationNotFound", Kind::NotFound, false, false),
+            (404, "ActivityNotFoundInConversation", Kind::NotFound, false, false),
+            (412, "PreconditionFailed", Kind::Conflict, true, true),
+            (413, "MessageSizeTooBig", Kind::TooLarge, false, false),
+            (429, "Throttled", Kind::Throttled, true, true),
+            (500, "ServiceError", Kind::Service, false, true),
+            (502, "ServiceError", Kind::Service, false, true),
+            (503, "ServiceError", Kind::Service, false, true),
+            (504, "", Kind::Service, false, true),
+            (501, "", Kind::Service, false, false),
+            (408, "", Kind::Timeout, false, true),
+            (307, "", Kind::Protocol, false, false),
+            (418, "Teapot", Kind::Refused, false, false),
+        ] {
+            let error = error(status, code);
+            assert_eq!(error.kind(), kind, "{status} {code}");
+            assert_eq!(may_repeat(Operation::Send, &error), repeat_send, "{status} {code}");
+            assert_eq!(may_repeat(Operation::Reply, &error), repeat_send, "{status} {code}");
+            assert_eq!(may_repeat(Operation::Update, &error), repeat_update, "{status} {code}");
+            assert_eq!(may_repeat(Operation::Delete, &error), repeat_update, "{status} {code}");
+            let ambiguous = matches!(status, 408 | 500..=599);
+            assert_eq!(error.delivery() == Delivery::Ambiguous, ambiguous, "{status} {code}");
+            assert!(!format!("{error} {error:?}").contains("private"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_send_is_repeated_after_503_only_with_a_header() {
+        let with = Answer { retry_after: Some(Duration::from_secs(1)), ..answer(503, "") };
+        let error = judge(Operation::Send, with).unwrap_err();
+        assert_eq!((error.delivery(), may_repeat(Operation::Send, &error)), (Delivery::NotSent, true));
+        let with = Answer { retry_after: Some(Duration::from_secs(1)), ..answer(500, "") };
+        let error = judge(Operation::Send, with).unwrap_err();
+        assert_eq!((error.delivery(), may_repeat(Operation::Send, &error)), (Delivery::Ambiguous, false));
+    }
+
+    #[test]
+    fn transport_failures() {
+        for (kind, send, update, delivery) in [
+            (TransportErrorKind::NotSent, true, true, Delivery::NotSent),
+            (TransportErrorKind::Timeout, false, true, Delivery::Ambiguous),
+            (TransportErrorKind::Interrupted, false, true, Delivery::Ambiguous),
+            (TransportErrorKind::Other, false, true, Delivery::Ambiguous),
+            (TransportErrorKind::TooLarge, false, false, Delivery::Ambiguous),
+        ] {
+            let error = SendError::transport(kind.into());
+            assert_eq!(may_repeat(Operation::Send, &error), send, "{kind:?}");
+            assert_eq!(may_repeat(Operation::Update, &error), update, "{kind:?}");
+            assert_eq!(error.delivery(), delivery, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_activity_id_may_come_as_a_bad_argument() {
+        let body = r#"{"error":{"code":"BadArgument","message":"'x' is NOT a known activity ID"}}"#;
+        assert_eq!(judge(Operation::Reply, answer(400, body)).unwrap_err().kind(), SendErrorKind::NotFound);
+    }
+
+    #[test]
+    fn acceptance_in_all_its_forms() {
+        for (status, body, id) in [
+            (200, r#"{"id":"m-1"}"#, Some("m-1")),
+            (201, r#"{"id":"m-1","x":[1]}"#, Some("m-1")),
+            (202, "", None),
+            (200, " \r\n", None),
+            (202, "{}", None),
+            (201, r#"{"id":null}"#, None),
+        ] {
+            let sent = judge(Operation::Send, answer(status, body)).unwrap();
+            assert_eq!((sent.id(), sent.is_dropped()), (id, false), "{status} {body}");
+        }
+        let dropped = r#"{"error":{"code":"ContentStreamSequenceOrderPreConditionFailed","message":"late"}}"#;
+        assert!(judge(Operation::Send, answer(202, dropped)).unwrap().is_dropped());
+    }
+
+    #[test]
+    fn an_unreadable_acceptance_is_ambiguous_for_a_send_and_good_for_an_update() {
+        for body in ["<html>private</html>", "[]", "{\"id\":7}", "{\"id\":\"x\""] {
+            let error = judge(Operation::Send, answer(200, body)).unwrap_err();
+            assert_eq!((error.kind(), error.delivery()), (SendErrorKind::Protocol, Delivery::Ambiguous), "{body}");
+            assert!(judge(Operation::Update, answer(200, body)).is_ok(), "{body}");
+        }
+        let cut = || Answer { body: Err(TransportErrorKind::Interrupted.into()), ..answer(201, "") };
+        assert_eq!(judge(Operation::Reply, cut()).unwrap_err().delivery(), Delivery::Ambiguous);
+        assert!(judge(Operation::Delete, cut()).is_ok());
+    }
+
+    #[test]
+    fn odd_error_bodies_do_not_matter() {
+        for body in ["", "<html>", "[]", r#"{"error":null}"#, r#"{"error":"x"}"#, r#"{"error":{"code":{}}}"#] {
+            let error = judge(Operation::Send, answer(404, body)).unwrap_err();
+            assert_eq!((error.kind(), error.code()), (SendErrorKind::NotFound, None), "{body}");
+        }
+        let long = format!(r#"{{"error":{{"code":"{}"}}}}"#, "x".repeat(129));
+        assert_eq!(judge(Operation::Send, answer(404, &long)).unwrap_err().code(), None);
+    }
+
+    #[test]
+    fn request_ids_are_taken_when_harmless() {
+        let headers = |name: &str, value: &str| {
+            HeaderMap::from_iter([(name.parse::<http::HeaderName>().unwrap(), value.parse().unwrap())])
+        };
+        assert_eq!(request_id(&headers("x-ms-request-id", "a-1")).as_deref(), Some("a-1"));
+        assert_eq!(request_id(&headers("ms-cv", "Ab+/=.1")).as_deref(), Some("Ab+/=.1"));
+        assert_eq!(request_id(&headers("x-correlating-operationid", "<script>")), None);
+        assert_eq!(request_id(&headers("ms-cv", &"x".repeat(129))), None);
+    }
+}
