@@ -1,6 +1,16 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "connector")]
+mod connector;
+#[cfg(feature = "inbound")]
+mod inbound;
 mod model;
 
+#[cfg(feature = "connector")]
+#[cfg_attr(docsrs, doc(cfg(feature = "connector")))]
+pub use connector::*;
+#[cfg(feature = "inbound")]
+#[cfg_attr(docsrs, doc(cfg(feature = "inbound")))]
+pub use inbound::*;
 pub use model::*;
