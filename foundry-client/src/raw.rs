@@ -103,25 +103,42 @@ impl<'de> Deserialize<'de> for RawJson {
     }
 }
 
-/// A string that shares its buffer with the frame it came from when it has no escapes.
+/// A string read from a frame: its place there when it has no escapes.
+///
+/// A place costs neither a copy nor a reference count; it is worthless without its frame.
 #[derive(Clone)]
 pub(crate) enum Text {
-    Shared(Bytes),
+    Place { start: u32, end: u32 },
     Owned(Box<str>),
 }
 
 impl Text {
-    /// `value` must have been read from `raw`.
-    pub(crate) fn of(raw: &RawJson, value: Cow<'_, str>) -> Self {
+    /// `value` must have been read from `text`; anything else is copied.
+    pub(crate) fn of(text: &str, value: Cow<'_, str>) -> Self {
         match value {
-            Cow::Borrowed(part) => Self::Shared(raw.0.slice_ref(part.as_bytes())),
+            Cow::Borrowed(part) => {
+                Self::place(text, part).unwrap_or_else(|| Self::Owned(part.to_owned().into_boxed_str()))
+            }
             Cow::Owned(text) => Self::Owned(text.into_boxed_str()),
         }
     }
 
-    pub(crate) fn as_str(&self) -> &str {
+    fn place(text: &str, part: &str) -> Option<Self> {
+        let start = part.as_ptr().addr().checked_sub(text.as_ptr().addr())?;
+        let end = start + part.len();
+        if end > text.len() {
+            return None;
+        }
+        Some(Self::Place { start: u32::try_from(start).ok()?, end: u32::try_from(end).ok()? })
+    }
+
+    /// `raw` must be the frame the text was read from.
+    pub(crate) fn as_str<'a>(&'a self, raw: &'a RawJson) -> &'a str {
         match self {
-            Self::Shared(bytes) => utf8(bytes),
+            Self::Place { start, end } => {
+                let bytes = raw.0.get(*start as usize..*end as usize).unwrap_or_default();
+                std::str::from_utf8(bytes).unwrap_or_default()
+            }
             Self::Owned(text) => text,
         }
     }
@@ -129,23 +146,19 @@ impl Text {
 
 impl Default for Text {
     fn default() -> Self {
-        Self::Shared(Bytes::new())
+        Self::Place { start: 0, end: 0 }
     }
 }
 
 impl fmt::Debug for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Text({} bytes)", self.as_str().len())
+        let length = match self {
+            Self::Place { start, end } => (end - start) as usize,
+            Self::Owned(text) => text.len(),
+        };
+        write!(f, "Text({length} bytes)")
     }
 }
-
-impl PartialEq for Text {
-    fn eq(&self, other: &Self) -> bool {
-        self.as_str() == other.as_str()
-    }
-}
-
-impl Eq for Text {}
 
 /// Every buffer here was checked when it was made; the check is repeated because it is cheaper than `unsafe` is risky.
 fn utf8(bytes: &Bytes) -> &str {

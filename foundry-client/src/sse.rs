@@ -27,6 +27,10 @@ impl SseFrame {
         (!name.is_empty()).then_some(name)
     }
 
+    pub(crate) fn into_parts(self) -> (Option<Bytes>, Bytes) {
+        (self.event, self.data)
+    }
+
     /// The `data:` fields, joined by a line feed. Bytes as they came: not checked for UTF-8.
     #[must_use]
     pub fn data(&self) -> &Bytes {
@@ -166,8 +170,8 @@ impl SseDecoder {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        while let Some(line) = self.next_line()? {
-            if let Some(frame) = self.take_line(line)? {
+        while let Some(end) = self.line_end()? {
+            if let Some(frame) = self.take_line(end)? {
                 return Ok(Some(frame));
             }
         }
@@ -186,32 +190,50 @@ impl SseDecoder {
         self.counters
     }
 
-    fn next_line(&mut self) -> Result<Option<Bytes>, SseError> {
+    /// Where the next line ends in the chunk; none when its end has not arrived.
+    fn line_end(&mut self) -> Result<Option<usize>, SseError> {
         if self.skip_lf && !self.chunk.is_empty() {
             if self.chunk.first() == Some(&b'\n') {
                 self.chunk.advance(1);
             }
             self.skip_lf = false;
         }
-        let Some(end) = memchr::memchr2(b'\n', b'\r', &self.chunk) else {
-            return self.keep_rest();
-        };
-        self.count_scan(end + 1);
-        self.check_line(end)?;
-        self.skip_lf = self.chunk.get(end) == Some(&b'\r');
-        let head = self.chunk.split_to(end);
-        self.chunk.advance(1);
-        let line = if self.carry.is_empty() { head } else { Bytes::from(self.extend_carry(&head)) };
-        self.counters.lines += 1;
-        Ok(Some(self.without_bom(line)))
+        let found = memchr::memchr2(b'\n', b'\r', &self.chunk);
+        let length = found.unwrap_or(self.chunk.len());
+        self.count_scan(length);
+        if self.carry.len() + length > self.limits.line {
+            return Err(self.fail(SseError::LineTooLong(self.limits.line)));
+        }
+        if found.is_none() && !self.chunk.is_empty() {
+            let rest = std::mem::take(&mut self.chunk);
+            self.carry = self.extend_carry(&rest);
+        }
+        Ok(found)
     }
 
-    fn keep_rest(&mut self) -> Result<Option<Bytes>, SseError> {
-        let rest = std::mem::take(&mut self.chunk);
-        self.count_scan(rest.len());
-        self.check_line(rest.len())?;
-        if !rest.is_empty() {
-            self.carry = self.extend_carry(&rest);
+    fn take_line(&mut self, end: usize) -> Result<Option<SseFrame>, SseError> {
+        self.counters.lines += 1;
+        self.skip_lf = self.chunk.get(end) == Some(&b'\r');
+        let first = !std::mem::replace(&mut self.started, true);
+        if self.carry.is_empty() {
+            // The usual case: the value is a slice of the chunk.
+            let value = value_of(&self.chunk, end, first);
+            self.chunk.advance(end + 1);
+            return self.take_value(value);
+        }
+        let head = self.chunk.split_to(end);
+        self.chunk.advance(1);
+        let line = Bytes::from(self.extend_carry(&head));
+        let value = value_of(&line, line.len(), first);
+        self.take_value(value)
+    }
+
+    fn take_value(&mut self, value: Value) -> Result<Option<SseFrame>, SseError> {
+        match value {
+            Value::Blank => return Ok(self.dispatch()),
+            Value::Data(data) => self.add_data(data)?,
+            Value::Event(name) => self.event = Some(name),
+            Value::Ignored => {}
         }
         Ok(None)
     }
@@ -224,37 +246,6 @@ impl SseDecoder {
         let moved = if carry.capacity() == before { 0 } else { carry.len() - more.len() };
         self.count_copy(more.len() + moved);
         carry
-    }
-
-    fn without_bom(&mut self, mut line: Bytes) -> Bytes {
-        if !std::mem::replace(&mut self.started, true) && line.starts_with(b"\xef\xbb\xbf") {
-            line.advance(3);
-        }
-        line
-    }
-
-    fn take_line(&mut self, line: Bytes) -> Result<Option<SseFrame>, SseError> {
-        if line.is_empty() {
-            return Ok(self.dispatch());
-        }
-        let colon = memchr::memchr(b':', &line);
-        self.count_scan(colon.unwrap_or(line.len()));
-        let name_end = colon.unwrap_or(line.len());
-        let is_event = line.get(..name_end) == Some(b"event");
-        if !is_event && line.get(..name_end) != Some(b"data") {
-            return Ok(None);
-        }
-        let mut value = line;
-        value.advance((name_end + 1).min(value.len()));
-        if value.first() == Some(&b' ') {
-            value.advance(1);
-        }
-        if is_event {
-            self.event = Some(value);
-        } else {
-            self.add_data(value)?;
-        }
-        Ok(None)
     }
 
     fn add_data(&mut self, value: Bytes) -> Result<(), SseError> {
@@ -294,13 +285,6 @@ impl SseDecoder {
         Some(SseFrame { event, data })
     }
 
-    fn check_line(&mut self, more: usize) -> Result<(), SseError> {
-        if self.carry.len() + more > self.limits.line {
-            return Err(self.fail(SseError::LineTooLong(self.limits.line)));
-        }
-        Ok(())
-    }
-
     fn check_event(&mut self, length: usize) -> Result<(), SseError> {
         if length > self.limits.event {
             return Err(self.fail(SseError::EventTooLong(self.limits.event)));
@@ -322,6 +306,44 @@ impl SseDecoder {
 
     fn count_copy(&mut self, bytes: usize) {
         self.counters.copied += bytes as u64;
+    }
+}
+
+/// What a line means.
+enum Value {
+    Blank,
+    Data(Bytes),
+    Event(Bytes),
+    Ignored,
+}
+
+/// Reads the line that `text` begins with and that ends at `end`.
+fn value_of(text: &Bytes, end: usize, first: bool) -> Value {
+    let mut start = 0;
+    let mut line = text.get(..end).unwrap_or_default();
+    if first && let Some(rest) = line.strip_prefix(b"\xef\xbb\xbf") {
+        (start, line) = (3, rest);
+    }
+    let (name_length, is_data) = match line {
+        [] => return Value::Blank,
+        [b'd', b'a', b't', b'a', ..] => (4, true),
+        [b'e', b'v', b'e', b'n', b't', ..] => (5, false),
+        _ => return Value::Ignored,
+    };
+    start += name_length;
+    match line.get(name_length..) {
+        Some([b':', b' ', ..]) => start += 2,
+        Some([b':', ..]) => start += 1,
+        Some([]) | None => {}
+        Some(_) => return Value::Ignored,
+    }
+    if is_data {
+        return Value::Data(text.slice(start..end));
+    }
+    match text.get(start..end) {
+        // Most of a stream: a constant costs no reference count.
+        Some(b"response.output_text.delta") => Value::Event(Bytes::from_static(b"response.output_text.delta")),
+        _ => Value::Event(text.slice(start..end)),
     }
 }
 

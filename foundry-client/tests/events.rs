@@ -5,7 +5,7 @@ use foundry_client::{EventError, EventKind, Item, OutputTextFold, Problem, Respo
 use serde_json::{Value, json};
 
 fn read(data: &Value) -> ResponseEvent {
-    ResponseEvent::from_frame(&SseFrame::new(None, data.to_string())).unwrap().unwrap()
+    ResponseEvent::from_frame(SseFrame::new(None, data.to_string())).unwrap().unwrap()
 }
 
 /// A body that satisfies every shape at once, so that one loop covers all 59 types.
@@ -196,28 +196,56 @@ fn a_terminal_event_that_cannot_be_read_is_an_error() {
     ];
     for data in cases {
         let kind = EventKind::from(data["type"].as_str().unwrap());
-        let found = ResponseEvent::from_frame(&SseFrame::new(None, data.to_string()));
+        let found = ResponseEvent::from_frame(SseFrame::new(None, data.to_string()));
         assert_eq!(found.unwrap_err(), EventError::BadTerminal(kind), "{data}");
     }
 }
 
 #[test]
+fn the_fast_way_reads_like_the_slow_one() {
+    let full = json!({"type": "response.output_text.delta", "sequence_number": 7, "item_id": "msg_1", "output_index": 1,
+        "content_index": 2, "delta": "a\n\u{1F600}b", "logprobs": [], "obfuscation": "x"});
+    for missing in ["", "type", "sequence_number", "item_id", "output_index", "content_index", "delta"] {
+        let mut data = full.clone();
+        data.as_object_mut().unwrap().remove(missing);
+        let named = SseFrame::new(Some("response.output_text.delta"), data.to_string());
+        let fast = ResponseEvent::from_frame(named).unwrap().unwrap();
+        let mut typed = data.clone();
+        typed["type"] = json!("response.output_text.delta");
+        let slow = read(&typed);
+        assert_eq!((fast.kind(), fast.sequence_number()), (slow.kind(), slow.sequence_number()), "{missing}");
+        assert_eq!(fast.raw().as_str(), data.to_string());
+        let (ResponseEvent::OutputTextDelta(fast), ResponseEvent::OutputTextDelta(slow)) = (&fast, &slow) else {
+            assert!(missing == "delta" && fast.problem() == Some(Problem::BadBody));
+            continue;
+        };
+        assert_eq!((fast.delta(), fast.item_id()), (slow.delta(), slow.item_id()));
+        assert_eq!((fast.output_index(), fast.content_index()), (slow.output_index(), slow.content_index()));
+        assert_eq!(fast.delta(), "a\n\u{1F600}b");
+    }
+    let array = SseFrame::new(Some("response.output_text.delta"), r#"["response.output_text.delta","d","i",1,2,3]"#);
+    assert_eq!(ResponseEvent::from_frame(array).unwrap_err(), EventError::NotJson);
+    let other = SseFrame::new(Some("response.output_text.delta"), r#"{"type":"response.audio.done"}"#);
+    assert_eq!(ResponseEvent::from_frame(other).unwrap().unwrap().kind(), EventKind::AUDIO_DONE);
+}
+
+#[test]
 fn data_that_is_not_an_object_is_an_error() {
     for data in ["", "{", "[]", "[\"error\"]", "null", "5", "{\"type\":\"error\"", "{} {}"] {
-        let found = ResponseEvent::from_frame(&SseFrame::new(None, data.to_owned()));
+        let found = ResponseEvent::from_frame(SseFrame::new(None, data.to_owned()));
         assert_eq!(found.unwrap_err(), EventError::NotJson, "{data}");
     }
     let bad_utf8 = SseFrame::new(None, &b"{\"type\":\"x\",\"a\":\"\xff\"}"[..]);
-    assert_eq!(ResponseEvent::from_frame(&bad_utf8).unwrap_err(), EventError::NotJson);
+    assert_eq!(ResponseEvent::from_frame(bad_utf8).unwrap_err(), EventError::NotJson);
 }
 
 #[test]
 fn the_type_in_the_data_wins_over_the_event_field() {
     let frame = SseFrame::new(Some("error"), json!({"type": "response.audio.done"}).to_string());
-    assert_eq!(ResponseEvent::from_frame(&frame).unwrap().unwrap().kind(), EventKind::AUDIO_DONE);
+    assert_eq!(ResponseEvent::from_frame(frame).unwrap().unwrap().kind(), EventKind::AUDIO_DONE);
     let frame = SseFrame::new(Some("response.audio.done"), "{}");
-    assert_eq!(ResponseEvent::from_frame(&frame).unwrap().unwrap().kind(), EventKind::AUDIO_DONE);
-    assert!(ResponseEvent::from_frame(&SseFrame::new(None, "[DONE]")).unwrap().is_none());
+    assert_eq!(ResponseEvent::from_frame(frame).unwrap().unwrap().kind(), EventKind::AUDIO_DONE);
+    assert!(ResponseEvent::from_frame(SseFrame::new(None, "[DONE]")).unwrap().is_none());
 }
 
 #[test]
@@ -237,7 +265,7 @@ fn deep_json_in_any_member_neither_overflows_nor_ends_the_stream() {
     let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
     for member in ["delta", "item", "x"] {
         let data = format!("{{\"type\":\"response.output_item.added\",\"{member}\":{deep}}}");
-        let event = ResponseEvent::from_frame(&SseFrame::new(None, data)).unwrap().unwrap();
+        let event = ResponseEvent::from_frame(SseFrame::new(None, data)).unwrap().unwrap();
         assert_eq!(event.kind(), EventKind::OUTPUT_ITEM_ADDED);
     }
 }

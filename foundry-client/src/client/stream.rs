@@ -163,7 +163,7 @@ impl ResponseStream {
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<ResponseEvent, Error>>> {
         loop {
             match self.decoder.next_frame() {
-                Ok(Some(frame)) => match self.take(&frame) {
+                Ok(Some(frame)) => match self.take(frame) {
                     Ok(Some(event)) => return Poll::Ready(Some(Ok(event))),
                     Ok(None) => continue,
                     Err(error) => return self.fail(error),
@@ -201,7 +201,7 @@ impl ResponseStream {
     }
 
     /// One frame; none for what is skipped.
-    fn take(&mut self, frame: &SseFrame) -> Result<Option<ResponseEvent>, Error> {
+    fn take(&mut self, frame: SseFrame) -> Result<Option<ResponseEvent>, Error> {
         let event = match ResponseEvent::from_frame(frame) {
             Ok(Some(event)) => event,
             // The mark of the end, without a terminal event before it.
@@ -322,7 +322,7 @@ impl Stream for ResponseStream {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         match std::mem::replace(&mut self.state, State::Over) {
-            State::Whole(frame) => match self.take(&frame) {
+            State::Whole(frame) => match self.take(frame) {
                 Ok(event) => Poll::Ready(event.map(Ok)),
                 Err(error) => self.fail(error),
             },

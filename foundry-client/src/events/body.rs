@@ -44,9 +44,9 @@ struct Place {
 
 impl Place {
     fn take(frame: &mut Frame<'_>) -> Self {
-        let item_id = std::mem::take(&mut frame.item_id).cow().unwrap_or_default();
+        let item_id = std::mem::take(&mut frame.item_id).cow();
         Self {
-            item_id: Text::of_or_default(frame.raw, item_id),
+            item_id: item_id.map(|id| Text::of(frame.text, id)).unwrap_or_default(),
             output_index: frame.output_index.index(),
             content_index: frame.content_index.index(),
             summary_index: frame.summary_index.index(),
@@ -61,7 +61,7 @@ macro_rules! place {
             /// The item; empty when the event does not name it.
             #[must_use]
             pub fn item_id(&self) -> &str {
-                self.place.item_id.as_str()
+                self.place.item_id.as_str(&self.head.raw)
             }
 
             /// The item's slot in the output.
@@ -188,15 +188,61 @@ impl Delta {
     /// The piece; base64 for sound.
     #[must_use]
     pub fn delta(&self) -> &str {
-        self.delta.as_str()
+        self.delta.as_str(&self.head.raw)
+    }
+}
+
+/// A delta before it is given its frame.
+pub(crate) struct BareDelta {
+    delta: Text,
+    place: Place,
+    sequence_number: Option<u64>,
+}
+
+impl BareDelta {
+    pub(crate) fn read(frame: &mut Frame<'_>) -> Option<Self> {
+        let delta = std::mem::take(&mut frame.delta).cow()?;
+        let delta = Text::of(frame.text, delta);
+        Some(Self { delta, place: Place::take(frame), sequence_number: frame.sequence_number.int() })
+    }
+
+    /// The fast way for `response.output_text.delta` as documented; none for anything else.
+    pub(crate) fn output_text(text: &str) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Wire<'a> {
+            #[serde(borrow, rename = "type")]
+            tag: Cow<'a, str>,
+            #[serde(borrow)]
+            delta: Cow<'a, str>,
+            #[serde(borrow, default)]
+            item_id: Cow<'a, str>,
+            sequence_number: u64,
+            output_index: u32,
+            content_index: u32,
+        }
+        let wire: Wire<'_> = serde_json::from_str(text).ok()?;
+        if wire.tag != "response.output_text.delta" || !text.starts_with('{') {
+            return None;
+        }
+        let place = Place {
+            item_id: Text::of(text, wire.item_id),
+            output_index: Some(wire.output_index),
+            content_index: Some(wire.content_index),
+            summary_index: None,
+            command_index: None,
+        };
+        Some(Self { delta: Text::of(text, wire.delta), place, sequence_number: Some(wire.sequence_number) })
+    }
+
+    pub(crate) fn with(self, raw: RawJson) -> Delta {
+        let head = EventHead { sequence_number: self.sequence_number, raw };
+        Delta { delta: self.delta, place: self.place, head }
     }
 }
 
 impl EventBody for Delta {
     fn read(frame: &mut Frame<'_>) -> Result<Self, BadBody> {
-        let delta = std::mem::take(&mut frame.delta).cow().ok_or(BadBody)?;
-        let delta = Text::of_or_default(frame.raw, delta);
-        Ok(Self { delta, place: Place::take(frame), head: EventHead::of(frame) })
+        Ok(BareDelta::read(frame).ok_or(BadBody)?.with(frame.raw.clone()))
     }
 
     fn head(&self) -> &EventHead {
@@ -218,13 +264,13 @@ impl TextDone {
     /// The whole text: the member `text`, `refusal`, `arguments`, `input`, `code` or `command`.
     #[must_use]
     pub fn text(&self) -> &str {
-        self.text.as_str()
+        self.text.as_str(&self.head.raw)
     }
 
     /// The function, when hosted agents name it next to its arguments.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
-        self.name.as_ref().map(Text::as_str)
+        self.name.as_ref().map(|name| name.as_str(&self.head.raw))
     }
 }
 
@@ -251,8 +297,8 @@ impl EventBody for TextDone {
         let members = [wire.text, wire.refusal, wire.arguments, wire.input, wire.code, wire.command];
         let text = members.into_iter().find_map(Loose::cow).ok_or(BadBody)?;
         Ok(Self {
-            text: Text::of_or_default(frame.raw, text),
-            name: wire.name.cow().map(|name| Text::of_or_default(frame.raw, name)),
+            text: Text::of(frame.text, text),
+            name: wire.name.cow().map(|name| Text::of(frame.text, name)),
             place: Place::take(frame),
             head: EventHead::of(frame),
         })
@@ -339,7 +385,7 @@ impl PartialImage {
     /// The picture in base64.
     #[must_use]
     pub fn partial_image_b64(&self) -> &str {
-        self.image.as_str()
+        self.image.as_str(&self.head.raw)
     }
 }
 
@@ -378,7 +424,7 @@ impl EventBody for PartialImage {
             size: wire.size.string(),
             quality: wire.quality.string(),
             background: wire.background.string(),
-            image: Text::of_or_default(frame.raw, image),
+            image: Text::of(frame.text, image),
             place: Place::take(frame),
             head: EventHead::of(frame),
         })
@@ -424,12 +470,5 @@ impl EventBody for ShellOutput {
 
     fn head(&self) -> &EventHead {
         &self.head
-    }
-}
-
-impl Text {
-    /// Empty literals are not slices of the frame.
-    fn of_or_default(raw: &RawJson, value: Cow<'_, str>) -> Self {
-        if value.is_empty() { Self::default() } else { Self::of(raw, value) }
     }
 }
