@@ -1,1 +1,22 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod card;
+#[cfg(feature = "sign-in")]
+mod flow;
+mod invoke;
+#[cfg(all(test, feature = "sign-in"))]
+mod test_support;
+#[cfg(feature = "sign-in")]
+mod token_service;
+
+#[cfg(feature = "sign-in")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sign-in")))]
+pub use crate::token_service::{
+    ChannelUser, NoUser, ServiceToken, SignInResource, TokenServiceClient, TokenServiceClientBuilder,
+    TokenServiceError, TokenServiceErrorKind,
+};
+pub use crate::{
+    card::{OAuthCard, TokenExchangeResource, TokenPostResource},
+    invoke::SignInFailureCode,
+};
