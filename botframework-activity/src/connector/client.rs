@@ -1,21 +1,14 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use entra_auth::{
-    AccessToken, Audience, Body, BuildError, ClaimsChallenge, Clock, Deadline, HttpTransport, RetryPolicy, Scopes,
-    SystemClock, TokenCredential, TokenRequest, TransportError, TransportErrorKind,
-};
-use http::{
-    HeaderValue, Uri,
-    header::{ACCEPT, CONTENT_TYPE, USER_AGENT},
-};
-use tokio::time::{Instant, sleep_until, timeout_at};
-use tracing::{Instrument, Span, field::Empty};
+use entra_auth::{Audience, BuildError, Clock, HttpTransport, RetryPolicy, Scopes, SystemClock, TokenCredential};
+use http::Uri;
 
 use super::{
     address,
-    answer::{self, Answer, Operation},
-    error::{Delivery, SendError, SendErrorKind},
+    answer::Operation,
+    call::{Call, Settings},
+    error::SendError,
 };
 use crate::{Activity, ChannelCloud, ServiceUrl};
 
@@ -41,19 +34,18 @@ use crate::{Activity, ChannelCloud, ServiceUrl};
 ///     }
 /// }
 /// ```
+///
+/// Text is no service URL, wherever it came from:
+///
+/// ```compile_fail,E0308
+/// # use botframework_activity::{Activity, ConnectorClient};
+/// async fn leak(connector: &ConnectorClient, incoming: &Activity) {
+///     let url = incoming.service_url.as_deref().unwrap_or_default();
+///     let _ = connector.reply(url, &Activity::message("Done.").reply_to(incoming)).await;
+/// }
+/// ```
 #[derive(Clone)]
-pub struct ConnectorClient(Arc<Inner>);
-
-struct Inner {
-    transport: Arc<dyn HttpTransport>,
-    credential: Arc<dyn TokenCredential>,
-    clock: Arc<dyn Clock>,
-    scopes: Scopes,
-    retry: RetryPolicy,
-    deadline: Duration,
-    attempt_timeout: Duration,
-    max_response: usize,
-}
+pub struct ConnectorClient(Arc<Settings>);
 
 /// Settings of a [`ConnectorClient`].
 pub struct ConnectorClientBuilder {
@@ -122,11 +114,11 @@ impl ConnectorClient {
     ///
     /// # Errors
     ///
-    /// [`SendErrorKind::Invalid`] without a conversation id; any other kind as the service answers.
+    /// [`SendErrorKind::Invalid`](crate::SendErrorKind::Invalid) without a conversation id; any other kind as the service answers.
     /// [`SendError::delivery`] says whether the message may be there.
     pub async fn send(&self, service_url: &ServiceUrl, activity: &Activity) -> Result<Sent, SendError> {
-        let target = Target::new(service_url, activity.conversation_id(), None)?;
-        self.0.call(Operation::Send, target, encode(activity)?).await
+        let uri = address(service_url, activity.conversation_id(), None)?;
+        self.call(Operation::Send, service_url, uri, encode(activity)?).await
     }
 
     /// Sends an activity as the answer to the one it names in `replyToId`: in the same thread, where the channel has
@@ -134,20 +126,22 @@ impl ConnectorClient {
     ///
     /// # Errors
     ///
-    /// As [`ConnectorClient::send`]; also [`SendErrorKind::Invalid`] without `replyToId`.
+    /// As [`ConnectorClient::send`]; also [`SendErrorKind::Invalid`](crate::SendErrorKind::Invalid) without `replyToId`.
     pub async fn reply(&self, service_url: &ServiceUrl, activity: &Activity) -> Result<Sent, SendError> {
-        let target = Target::new(service_url, activity.conversation_id(), Some(activity.reply_to_id.as_deref()))?;
-        self.0.call(Operation::Reply, target, encode(activity)?).await
+        let id = activity.reply_to_id.as_deref().ok_or_else(SendError::invalid)?;
+        let uri = address(service_url, activity.conversation_id(), Some(id))?;
+        self.call(Operation::Reply, service_url, uri, encode(activity)?).await
     }
 
     /// Replaces the activity with the id that `activity` has; see [`Activity::with_id`].
     ///
     /// # Errors
     ///
-    /// As [`ConnectorClient::send`]; also [`SendErrorKind::Invalid`] without an id. Repeating it does no harm.
+    /// As [`ConnectorClient::send`]; also [`SendErrorKind::Invalid`](crate::SendErrorKind::Invalid) without an id. Repeating it does no harm.
     pub async fn update(&self, service_url: &ServiceUrl, activity: &Activity) -> Result<Sent, SendError> {
-        let target = Target::new(service_url, activity.conversation_id(), Some(activity.id.as_deref()))?;
-        self.0.call(Operation::Update, target, encode(activity)?).await
+        let id = activity.id.as_deref().ok_or_else(SendError::invalid)?;
+        let uri = address(service_url, activity.conversation_id(), Some(id))?;
+        self.call(Operation::Update, service_url, uri, encode(activity)?).await
     }
 
     /// Deletes an activity. One that is gone after an attempt of unknown effect counts as deleted.
@@ -161,8 +155,8 @@ impl ConnectorClient {
         conversation_id: &str,
         activity_id: &str,
     ) -> Result<(), SendError> {
-        let target = Target::new(service_url, Some(conversation_id), Some(Some(activity_id)))?;
-        self.0.call(Operation::Delete, target, Bytes::new()).await.map(|_| ())
+        let uri = address(service_url, Some(conversation_id), Some(activity_id))?;
+        self.call(Operation::Delete, service_url, uri, Bytes::new()).await.map(|_| ())
     }
 
     /// Shows the typing indicator to whoever sent `incoming`.
@@ -172,6 +166,19 @@ impl ConnectorClient {
     /// As [`ConnectorClient::send`]. A failure is seldom worth more than a line in the log.
     pub async fn typing(&self, service_url: &ServiceUrl, incoming: &Activity) -> Result<(), SendError> {
         self.send(service_url, &Activity::typing().reply_to(incoming)).await.map(|_| ())
+    }
+
+    async fn call(
+        &self,
+        operation: Operation,
+        service_url: &ServiceUrl,
+        uri: Uri,
+        body: Bytes,
+    ) -> Result<Sent, SendError> {
+        // The address of the call is below the service URL, so its origin is the only one that the token may go to.
+        let audience = Audience::new(self.0.scopes.clone(), [service_url.url()])
+            .map_err(|error| SendError::invalid().with_source(error))?;
+        Call { settings: &self.0, operation, uri, audience, body }.run().await
     }
 }
 
@@ -253,7 +260,7 @@ impl ConnectorClientBuilder {
                 .parse()
                 .map_err(|error| BuildError::new("the connector scope is no scope").with_source(error))?,
         };
-        Ok(ConnectorClient(Arc::new(Inner {
+        Ok(ConnectorClient(Arc::new(Settings {
             transport: self.transport,
             credential: self.credential,
             clock: self.clock,
@@ -276,155 +283,9 @@ fn encode(activity: &Activity) -> Result<Bytes, SendError> {
     activity.to_json().map(Bytes::from).map_err(|error| SendError::invalid().with_source(error))
 }
 
-/// Where a call goes, and the only origin that its token may go to.
-struct Target {
-    uri: Uri,
-    origin: url::Url,
-}
-
-impl Target {
-    /// `activity`: not part of the path, or part of it and perhaps missing.
-    fn new(
-        service_url: &ServiceUrl,
-        conversation: Option<&str>,
-        activity: Option<Option<&str>>,
-    ) -> Result<Self, SendError> {
-        let conversation = conversation.ok_or_else(SendError::invalid)?;
-        let uri = match activity {
-            None => address::join(service_url, &["v3", "conversations", conversation, "activities"]),
-            Some(None) => None,
-            Some(Some(id)) => address::join(service_url, &["v3", "conversations", conversation, "activities", id]),
-        };
-        Ok(Self { uri: uri.ok_or_else(SendError::invalid)?, origin: service_url.url().clone() })
-    }
-}
-
-impl Inner {
-    async fn call(&self, operation: Operation, target: Target, body: Bytes) -> Result<Sent, SendError> {
-        let span = tracing::info_span!(
-            "connector.request",
-            operation = operation.name(),
-            http.request.method = operation.method().as_str(),
-            url.template = operation.template(),
-            server.address = target.uri.host(),
-            http.response.status_code = Empty,
-            attempts = Empty,
-            error.r#type = Empty,
-        );
-        let result = self.attempts(operation, target, body).instrument(span.clone()).await;
-        span.in_scope(|| match &result {
-            Ok(sent) => tracing::debug!(request_id = sent.request_id(), "connector accepted"),
-            Err(error) => {
-                let kind = format!("{:?}", error.kind());
-                Span::current().record("error.type", &kind);
-                tracing::warn!(kind, delivery = ?error.delivery(), request_id = error.request_id(), "connector call failed");
-            }
-        });
-        result.map_err(|error| error.idempotent(operation.is_idempotent()))
-    }
-
-    async fn attempts(&self, operation: Operation, target: Target, body: Bytes) -> Result<Sent, SendError> {
-        let end = Instant::now() + self.deadline;
-        let audience = Audience::new(self.scopes.clone(), [&target.origin])
-            .map_err(|error| SendError::invalid().with_source(error))?;
-        let mut token = self.token(TokenRequest::new(self.scopes.clone()), end).await?;
-        let mut renewed = false;
-        let mut doubt = false;
-        let mut attempt = 1;
-        loop {
-            Span::current().record("attempts", attempt);
-            let outcome = self.attempt(operation, &target.uri, &audience, &token, &body, end).await;
-            let (error, challenge) = match outcome {
-                Ok(sent) => return Ok(sent),
-                Err(failure) => failure,
-            };
-            if error.kind() == SendErrorKind::Unauthorized && !renewed {
-                renewed = true;
-                token = self.renew(token, challenge, error, end).await.map_err(|error| error.after_doubt(doubt))?;
-                continue;
-            }
-            if operation == Operation::Delete && doubt && error.kind() == SendErrorKind::NotFound {
-                return Ok(Sent::new(None, false, error.request_id().map(str::to_owned)));
-            }
-            doubt |= error.delivery() == Delivery::Ambiguous;
-            let wait = self.retry.delay(attempt, error.retry_after()).filter(|_| answer::may_repeat(operation, &error));
-            match wait.map(|wait| Instant::now() + wait).filter(|at| *at < end) {
-                Some(at) => {
-                    tracing::debug!(attempt, kind = ?error.kind(), "connector call will be repeated");
-                    sleep_until(at).await;
-                }
-                None => return Err(error.after_doubt(doubt)),
-            }
-            attempt += 1;
-        }
-    }
-
-    async fn token(&self, request: TokenRequest, end: Instant) -> Result<AccessToken, SendError> {
-        match timeout_at(end, self.credential.get_token(&request)).await {
-            Ok(Ok(token)) => Ok(token),
-            Ok(Err(error)) => Err(SendError::token(error)),
-            Err(_) => Err(SendError::new(SendErrorKind::Timeout, Delivery::NotSent)),
-        }
-    }
-
-    /// Another token than the one that the connector refused with `error`, or that error.
-    async fn renew(
-        &self,
-        refused: AccessToken,
-        challenge: Option<ClaimsChallenge>,
-        error: SendError,
-        end: Instant,
-    ) -> Result<AccessToken, SendError> {
-        let mut request = TokenRequest::new(self.scopes.clone()).with_rejected(refused.clone());
-        if let Some(challenge) = challenge {
-            request = request.with_claims(challenge);
-        }
-        match self.token(request, end).await {
-            Ok(token) if token.same_as(&refused) => Err(error),
-            Ok(token) => Ok(token),
-            Err(token_error) if token_error.is_retryable() => Err(token_error),
-            Err(token_error) => Err(error.with_source(token_error)),
-        }
-    }
-
-    async fn attempt(
-        &self,
-        operation: Operation,
-        uri: &Uri,
-        audience: &Audience,
-        token: &AccessToken,
-        body: &Bytes,
-        end: Instant,
-    ) -> Result<Sent, (SendError, Option<ClaimsChallenge>)> {
-        let deadline = (Instant::now() + self.attempt_timeout).min(end);
-        let mut request = http::Request::new(Body::from(body.clone()));
-        *request.method_mut() = operation.method();
-        request.uri_mut().clone_from(uri);
-        let headers = request.headers_mut();
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        headers
-            .insert(USER_AGENT, HeaderValue::from_static(concat!("botframework-activity/", env!("CARGO_PKG_VERSION"))));
-        if operation != Operation::Delete {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
-        }
-        request.extensions_mut().insert(Deadline(deadline));
-        token.authorize(&mut request, audience).map_err(|error| (SendError::token(error), None))?;
-
-        let response = timeout_at(deadline, self.transport.send(request))
-            .await
-            .unwrap_or_else(|_| Err(TransportErrorKind::Timeout.into()))
-            .map_err(|error| (SendError::transport(error), None))?;
-        let (parts, body) = response.into_parts();
-        Span::current().record("http.response.status_code", parts.status.as_u16());
-        let body = timeout_at(deadline, body.collect(self.max_response))
-            .await
-            .unwrap_or_else(|_| Err::<_, TransportError>(TransportErrorKind::Timeout.into()));
-        let answer = Answer {
-            status: parts.status,
-            retry_after: entra_auth::retry_after(&parts.headers, self.clock.now()),
-            request_id: answer::request_id(&parts.headers),
-            body,
-        };
-        answer::judge(operation, answer).map_err(|error| (error, ClaimsChallenge::from_headers(&parts.headers)))
-    }
+fn address(service_url: &ServiceUrl, conversation: Option<&str>, activity: Option<&str>) -> Result<Uri, SendError> {
+    let conversation = conversation.ok_or_else(SendError::invalid)?;
+    let mut segments = vec!["v3", "conversations", conversation, "activities"];
+    segments.extend(activity);
+    address::join(service_url, &segments).ok_or_else(SendError::invalid)
 }
