@@ -32,6 +32,17 @@ pub(crate) trait EventBody: Sized {
     fn head(&self) -> &EventHead;
 }
 
+/// Rare and large bodies are boxed, so that the common events are cheap to move.
+impl<T: EventBody> EventBody for Box<T> {
+    fn read(frame: &mut Frame<'_>) -> Result<Self, BadBody> {
+        T::read(frame).map(Self::new)
+    }
+
+    fn head(&self) -> &EventHead {
+        (**self).head()
+    }
+}
+
 /// Where in the response an event belongs.
 #[derive(Clone, Debug)]
 struct Place {
@@ -470,5 +481,13 @@ impl EventBody for ShellOutput {
 
     fn head(&self) -> &EventHead {
         &self.head
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn events_are_small_to_move() {
+        assert!(size_of::<crate::ResponseEvent>() <= 168, "{}", size_of::<crate::ResponseEvent>());
     }
 }

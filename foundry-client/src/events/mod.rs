@@ -96,19 +96,19 @@ events! {
     /// Terminal: the stream failed.
     Error(StreamError): ERROR = "error";
     /// An item begins.
-    OutputItemAdded(ItemEvent): OUTPUT_ITEM_ADDED = "response.output_item.added";
+    OutputItemAdded(Box<ItemEvent>): OUTPUT_ITEM_ADDED = "response.output_item.added";
     /// An item is complete.
-    OutputItemDone(ItemEvent): OUTPUT_ITEM_DONE = "response.output_item.done";
+    OutputItemDone(Box<ItemEvent>): OUTPUT_ITEM_DONE = "response.output_item.done";
     /// A part of a message begins.
-    ContentPartAdded(PartEvent): CONTENT_PART_ADDED = "response.content_part.added";
+    ContentPartAdded(Box<PartEvent>): CONTENT_PART_ADDED = "response.content_part.added";
     /// A part of a message is complete.
-    ContentPartDone(PartEvent): CONTENT_PART_DONE = "response.content_part.done";
+    ContentPartDone(Box<PartEvent>): CONTENT_PART_DONE = "response.content_part.done";
     /// More text of the answer.
     OutputTextDelta(Delta): OUTPUT_TEXT_DELTA = "response.output_text.delta";
     /// The text of one part is complete.
     OutputTextDone(TextDone): OUTPUT_TEXT_DONE = "response.output_text.done";
     /// A citation.
-    OutputTextAnnotationAdded(AnnotationAdded): OUTPUT_TEXT_ANNOTATION_ADDED = "response.output_text.annotation.added";
+    OutputTextAnnotationAdded(Box<AnnotationAdded>): OUTPUT_TEXT_ANNOTATION_ADDED = "response.output_text.annotation.added";
     /// More text of a refusal.
     RefusalDelta(Delta): REFUSAL_DELTA = "response.refusal.delta";
     /// A refusal is complete.
@@ -166,11 +166,11 @@ events! {
     /// A picture is complete.
     ImageGenerationCallCompleted(Progress): IMAGE_GENERATION_CALL_COMPLETED = "response.image_generation_call.completed";
     /// A preview of a picture.
-    ImageGenerationCallPartialImage(PartialImage): IMAGE_GENERATION_CALL_PARTIAL_IMAGE = "response.image_generation_call.partial_image";
+    ImageGenerationCallPartialImage(Box<PartialImage>): IMAGE_GENERATION_CALL_PARTIAL_IMAGE = "response.image_generation_call.partial_image";
     /// A part of a reasoning summary begins.
-    ReasoningSummaryPartAdded(PartEvent): REASONING_SUMMARY_PART_ADDED = "response.reasoning_summary_part.added";
+    ReasoningSummaryPartAdded(Box<PartEvent>): REASONING_SUMMARY_PART_ADDED = "response.reasoning_summary_part.added";
     /// A part of a reasoning summary is complete.
-    ReasoningSummaryPartDone(PartEvent): REASONING_SUMMARY_PART_DONE = "response.reasoning_summary_part.done";
+    ReasoningSummaryPartDone(Box<PartEvent>): REASONING_SUMMARY_PART_DONE = "response.reasoning_summary_part.done";
     /// More text of a reasoning summary.
     ReasoningSummaryTextDelta(Delta): REASONING_SUMMARY_TEXT_DELTA = "response.reasoning_summary_text.delta";
     /// The text of a reasoning summary is complete.
@@ -186,9 +186,9 @@ events! {
     /// A shell command is complete.
     ShellCallCommandDone(TextDone): SHELL_CALL_COMMAND_DONE = "response.shell_call_command.done";
     /// More output of a shell command.
-    ShellCallOutputContentDelta(ShellOutput): SHELL_CALL_OUTPUT_CONTENT_DELTA = "response.shell_call_output_content.delta";
+    ShellCallOutputContentDelta(Box<ShellOutput>): SHELL_CALL_OUTPUT_CONTENT_DELTA = "response.shell_call_output_content.delta";
     /// The output of a shell command is complete.
-    ShellCallOutputContentDone(ShellOutput): SHELL_CALL_OUTPUT_CONTENT_DONE = "response.shell_call_output_content.done";
+    ShellCallOutputContentDone(Box<ShellOutput>): SHELL_CALL_OUTPUT_CONTENT_DONE = "response.shell_call_output_content.done";
     /// The conversation is being compacted.
     CompactionCompacting(Progress): COMPACTION_COMPACTING = "response.compaction.compacting";
     /// More sound, in base64.
