@@ -64,7 +64,7 @@ def check(path):
                 full = "::".join(summary["path"])
                 if crate in CRATES or full in TYPES or (owner, crate) in EXCEPTIONS:
                     continue
-                found.add((owner, full))
+                found.add((f"{owner}::{item['name']}" if item["name"] else owner, full))
 
     def walk(identifier, owner, seen):
         item = index.get(str(identifier)) or index.get(identifier)
@@ -74,12 +74,10 @@ def check(path):
         if item["visibility"] not in ("public", "default"):
             return
         kind, inner = next(iter(item["inner"].items()))
-        name = item["name"] or owner
-        top = name if kind in ("struct", "enum", "trait", "function", "type_alias", "constant") else owner
+        top = item["name"] if kind in ("struct", "enum", "trait", "type_alias") else owner
         if kind == "impl":
             if inner.get("blanket_impl") or inner.get("is_synthetic") or "automatically_derived" in str(item["attrs"]):
                 return
-            top = owner
         look(item, top)
         children = []
         if kind == "module":
