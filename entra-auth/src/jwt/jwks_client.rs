@@ -75,12 +75,9 @@ impl JwksClient {
     }
 
     fn fetch(&self, reason: Reason) -> impl Future<Output = Result<(), KeyError>> + Send + 'static + use<> {
-        let may = self.keys().begin(reason, Instant::now());
-        let client = self.clone();
+        let fetch = self.keys().begin(reason, Instant::now()).then(|| Fetch(self.clone()));
         async move {
-            if !may {
-                return Ok(());
-            }
+            let Some(Fetch(client)) = &fetch else { return Ok(()) };
             let outcome = client.0.issuer.fetch().await;
             let mut keys = client.keys();
             let now = Instant::now();
@@ -105,6 +102,15 @@ impl JwksClient {
 
     fn keys(&self) -> MutexGuard<'_, KeySet> {
         self.0.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A fetch under way; it ends when this is dropped, whatever became of it.
+struct Fetch(JwksClient);
+
+impl Drop for Fetch {
+    fn drop(&mut self) {
+        self.0.keys().end();
     }
 }
 

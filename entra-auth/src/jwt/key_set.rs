@@ -27,6 +27,8 @@ pub(super) struct KeySet {
     /// When the last good document came; `None` when there is none or it is too old.
     loaded: Option<Instant>,
     refresh_at: Instant,
+    /// A fetch is under way, and whoever misses a key waits for it.
+    fetching: bool,
     /// When an unknown key last caused a fetch.
     asked: Option<Instant>,
     /// Ids that the issuer was asked for in vain, and until when that counts.
@@ -72,6 +74,7 @@ impl KeySet {
             keys: HashMap::new(),
             loaded: None,
             refresh_at: now,
+            fetching: false,
             asked: None,
             unknown: HashMap::new(),
             failure: None,
@@ -93,28 +96,33 @@ impl KeySet {
         if self.unknown.get(kid).is_some_and(|until| now < *until) {
             return Find::No(KeyErrorKind::Unknown.into());
         }
-        if self.may_ask(now) { Find::Ask(Reason::UnknownKey) } else { Find::No(KeyErrorKind::Gated.into()) }
+        if self.fetching || self.may_ask(now) {
+            Find::Ask(Reason::UnknownKey)
+        } else {
+            Find::No(KeyErrorKind::Gated.into())
+        }
     }
 
-    /// Called when a fetch is about to start; the decision to make it may be older than its outcome elsewhere.
+    /// Called when a fetch is about to start; the decision to make it may be older than its outcome elsewhere. If it
+    /// may start, [`KeySet::end`] must follow.
     pub(super) fn begin(&mut self, reason: Reason, now: Instant) -> bool {
-        match reason {
+        let may = match reason {
             Reason::Load => self.loaded.is_none() && self.failure.as_ref().is_none_or(|(_, until, _)| now >= *until),
-            Reason::UnknownKey => {
-                let may = self.may_ask(now);
-                if may {
-                    self.asked = Some(now);
-                }
-                may
-            }
-            Reason::Refresh => {
-                let due = now >= self.refresh_at;
-                if due {
-                    self.refresh_at = now + REFRESH_AGAIN;
-                }
-                due
-            }
+            Reason::UnknownKey => self.may_ask(now),
+            Reason::Refresh => now >= self.refresh_at,
+        };
+        match reason {
+            Reason::UnknownKey if may => self.asked = Some(now),
+            Reason::Refresh if may => self.refresh_at = now + REFRESH_AGAIN,
+            _ => {}
         }
+        self.fetching |= may;
+        may
+    }
+
+    /// The fetch is over, however it went.
+    pub(super) fn end(&mut self) {
+        self.fetching = false;
     }
 
     /// Takes a good document in.
@@ -321,6 +329,8 @@ mod tests {
         assert_eq!(kind(set.find("x", start)), Ok(Reason::UnknownKey));
         assert!(set.begin(Reason::UnknownKey, start));
         assert!(!set.begin(Reason::UnknownKey, start));
+        assert_eq!(kind(set.find("y", start)), Ok(Reason::UnknownKey), "waits for the fetch that is under way");
+        set.end();
         set.note_unknown("x", start);
         assert_eq!(kind(set.find("x", start)), Err(KeyErrorKind::Unknown));
         assert_eq!(kind(set.find("y", start)), Err(KeyErrorKind::Gated));

@@ -102,7 +102,7 @@ impl Principal {
             scopes,
             roles: claims.strings("roles")?.unwrap_or_default(),
             groups: claims.strings("groups")?,
-            capabilities: one_or_many(&claims, "xms_cc")?,
+            capabilities: claims.strings("xms_cc")?.unwrap_or_default(),
             idtyp,
             version,
             expires_on,
@@ -152,7 +152,7 @@ const TEXTS: &[&str] = &[
 ];
 
 /// Claims that are arrays of strings whenever they are there.
-const LISTS: &[&str] = &["roles", "groups", "wids", "amr", "acrs"];
+const LISTS: &[&str] = &["roles", "groups", "wids", "amr", "acrs", "xms_cc"];
 
 /// `tid`, which is always a GUID.
 pub(super) fn tenant_of(claims: &Claims) -> Result<TenantId, TokenError> {
@@ -162,12 +162,4 @@ pub(super) fn tenant_of(claims: &Claims) -> Result<TenantId, TokenError> {
 
 fn id<T: std::str::FromStr>(text: &str) -> Result<T, TokenError> {
     text.parse().map_err(|_| TokenErrorKind::MalformedClaim.into())
-}
-
-/// A claim that is sent as a string or as an array of strings.
-fn one_or_many(claims: &Claims, name: &str) -> Result<Vec<String>, TokenError> {
-    match claims.string(name) {
-        Ok(text) => Ok(text.into_iter().map(str::to_owned).collect()),
-        Err(_) => Ok(claims.strings(name)?.unwrap_or_default()),
-    }
 }
