@@ -86,8 +86,7 @@ async fn log_of(status: u16, body: &'static str) -> String {
     activity.conversation = Some(ConversationAccount::new("marker-conversation"));
     activity.from = Some(ChannelAccount::new("marker-user").with_name("marker-name"));
     let _ = connector.update(&at, &activity).await;
-    let text = paper.0.lock().unwrap().clone();
-    text
+    std::mem::take(&mut *paper.0.lock().unwrap())
 }
 
 #[tokio::test]
