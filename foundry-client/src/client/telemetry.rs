@@ -30,7 +30,7 @@ pub(crate) fn response_span(operation: Operation, host: &str, request: &CreateRe
         foundry.operation = operation.name(),
         foundry.reconciled = tracing::field::Empty,
         server.address = host,
-        error.kind = tracing::field::Empty,
+        "error.type" = tracing::field::Empty,
         http.response.status_code = tracing::field::Empty,
     )
 }
@@ -53,7 +53,7 @@ pub(crate) fn record_response(span: &Span, response: &Response) {
 }
 
 pub(crate) fn record_error(span: &Span, error: &Error) {
-    span.record("error.kind", error.kind().as_str());
+    span.record("error.type", error.kind().as_str());
     if let Some(status) = error.status() {
         span.record("http.response.status_code", status);
     }
@@ -64,7 +64,7 @@ pub(crate) fn repeating(operation: Operation, error: &Error, wait: Duration) {
         target: TARGET,
         {
             foundry.operation = operation.name(),
-            error.kind = error.kind().as_str(),
+            "error.type" = error.kind().as_str(),
             http.response.status_code = error.status(),
             attempt = error.attempts(),
             wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
@@ -91,7 +91,7 @@ pub(crate) fn failed(operation: Operation, error: &Error) {
         target: TARGET,
         {
             foundry.operation = operation.name(),
-            error.kind = error.kind().as_str(),
+            "error.type" = error.kind().as_str(),
             http.response.status_code = error.status(),
             attempt = error.attempts(),
             request_id = error.request_ids().best(),
