@@ -1,6 +1,6 @@
-//! The traps of the JWT library that is in the graph, each avoided. The library stands beside our validator on the same
-//! tokens: where it starts to refuse what it accepts today, the test says so and the note can go.
-#![cfg(all(feature = "validate", feature = "acquire", feature = "test-util"))]
+//! The traps of the usual JWT library, each avoided. The library stands beside our validator on the same tokens: where
+//! it starts to refuse what it accepts today, the test says so and the note can go.
+#![cfg(all(feature = "validate", feature = "test-util"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 mod validate_support;
