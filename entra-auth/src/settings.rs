@@ -42,9 +42,14 @@ impl<L: Fn(&str) -> Option<String>> Settings<L> {
         Self { lookup, problems: Vec::new() }
     }
 
+    /// The text of a variable, without white space around it; `None` when there is nothing else.
+    pub fn lookup(&self, name: &str) -> Option<String> {
+        (self.lookup)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
     /// Whether a variable is set to something other than white space.
     pub fn is_set(&self, name: &str) -> bool {
-        (self.lookup)(name).is_some_and(|value| !value.trim().is_empty())
+        self.lookup(name).is_some()
     }
 
     /// A setting that must be there. `None` means that the problem is noted and [`Settings::finish`] will report it.
@@ -52,7 +57,7 @@ impl<L: Fn(&str) -> Option<String>> Settings<L> {
     where
         T: FromStr<Err: fmt::Display>,
     {
-        match self.value(name) {
+        match self.lookup(name) {
             Some(text) => self.parse(name, &text),
             None => {
                 self.problems.push(format!("{name} is not set"));
@@ -67,7 +72,7 @@ impl<L: Fn(&str) -> Option<String>> Settings<L> {
     where
         T: FromStr<Err: fmt::Display>,
     {
-        match self.value(name) {
+        match self.lookup(name) {
             Some(text) => self.parse(name, &text).map(Some),
             None => Some(None),
         }
@@ -92,7 +97,7 @@ impl<L: Fn(&str) -> Option<String>> Settings<L> {
 
     /// A secret that may be absent.
     pub fn optional_secret(&self, name: &str) -> Option<Secret> {
-        self.value(name).map(Secret::from)
+        self.lookup(name).map(Secret::from)
     }
 
     /// Notes a problem that only the caller can see, such as two settings that contradict each other.
@@ -112,10 +117,6 @@ impl<L: Fn(&str) -> Option<String>> Settings<L> {
             return Err(SettingsError { problems: self.problems });
         }
         build().ok_or_else(|| SettingsError { problems: vec!["a setting is missing".to_owned()] })
-    }
-
-    fn value(&self, name: &str) -> Option<String> {
-        (self.lookup)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }
 
     fn parse<T>(&mut self, name: &str, text: &str) -> Option<T>

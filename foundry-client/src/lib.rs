@@ -32,7 +32,7 @@ pub use input::{InputContent, InputItem};
 pub use items::{Item, ItemKind};
 pub use output_text::OutputTextFold;
 pub use problem::Problem;
-pub use raw::RawJson;
+pub use raw::{JsonError, RawJson};
 pub use request::CreateResponse;
 pub use response::{ContentFilter, Response, ResponseError, Usage};
 pub use sse::{SseCounters, SseDecoder, SseError, SseFrame, SseLimits};

@@ -38,6 +38,12 @@ impl fmt::Display for Problem {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BadBody;
 
+impl From<crate::JsonError> for BadBody {
+    fn from(_: crate::JsonError) -> Self {
+        Self
+    }
+}
+
 impl From<serde_json::Error> for BadBody {
     fn from(_: serde_json::Error) -> Self {
         Self

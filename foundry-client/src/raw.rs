@@ -33,9 +33,9 @@ impl RawJson {
     ///
     /// When the bytes are not UTF-8 or not exactly one JSON value. The caller can fix that; a retry
     /// does not help.
-    pub fn from_bytes(text: Bytes) -> Result<Self, serde_json::Error> {
-        let str = std::str::from_utf8(&text).map_err(serde::de::Error::custom)?;
-        let _: &RawValue = serde_json::from_str(str)?;
+    pub fn from_bytes(text: Bytes) -> Result<Self, JsonError> {
+        let str = std::str::from_utf8(&text).map_err(|_| JsonError { line: 0, column: 0 })?;
+        let _: &RawValue = serde_json::from_str(str).map_err(|error| JsonError::at(&error))?;
         Ok(Self(text))
     }
 
@@ -44,8 +44,8 @@ impl RawJson {
     /// # Errors
     ///
     /// When the value refuses to be serialized, for example a map with keys that are not strings.
-    pub fn from_value(value: &impl Serialize) -> Result<Self, serde_json::Error> {
-        Ok(Self(Bytes::from(serde_json::to_vec(value)?)))
+    pub fn from_value(value: &impl Serialize) -> Result<Self, JsonError> {
+        serde_json::to_vec(value).map(|json| Self(Bytes::from(json))).map_err(|error| JsonError::at(&error))
     }
 
     /// The text.
@@ -64,10 +64,38 @@ impl RawJson {
     ///
     /// # Errors
     ///
-    /// When the text has another shape than `T`. The error of `serde_json` may quote values: do not
-    /// log it where content must stay private.
-    pub fn parse<'de, T: Deserialize<'de>>(&'de self) -> Result<T, serde_json::Error> {
-        serde_json::from_str(self.as_str())
+    /// When the text has another shape than `T`. The error says where, never what stands there.
+    pub fn parse<'de, T: Deserialize<'de>>(&'de self) -> Result<T, JsonError> {
+        serde_json::from_str(self.as_str()).map_err(|error| JsonError::at(&error))
+    }
+}
+
+/// Text that is not JSON, or JSON of another shape than was asked for. It says where, never what stands there: content
+/// stays private.
+///
+/// The developer compares the shape with the service's documentation; a retry does not help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the JSON has another shape than expected, at line {line}, column {column}")]
+pub struct JsonError {
+    line: usize,
+    column: usize,
+}
+
+impl JsonError {
+    fn at(error: &serde_json::Error) -> Self {
+        Self { line: error.line(), column: error.column() }
+    }
+
+    /// The line, from 1; 0 when no place is known.
+    #[must_use]
+    pub const fn line(self) -> usize {
+        self.line
+    }
+
+    /// The column in bytes, from 1; 0 when no place is known.
+    #[must_use]
+    pub const fn column(self) -> usize {
+        self.column
     }
 }
 
