@@ -9,9 +9,13 @@ use std::{
 use tracing::{
     Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
-    subscriber::Interest,
+    level_filters::LevelFilter,
 };
-use tracing_subscriber::layer::{Context, Layer};
+use tracing_subscriber::{
+    filter::filter_fn,
+    layer::{Context, Layer},
+    registry::LookupSpan,
+};
 
 /// The target of events whose message is a hop line as it stands.
 const TARGET: &str = "hop";
@@ -29,9 +33,10 @@ impl Default for Hops {
 }
 
 impl Hops {
-    /// The layer for a `tracing` subscriber. It prints events with target `hop` and where tokens came from.
-    pub fn layer(&self) -> HopLayer {
-        HopLayer(self.clone())
+    /// The layer for a `tracing` subscriber. It prints events with target `hop` and where tokens came from, and leaves
+    /// everything else to other layers.
+    pub fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(&self) -> impl Layer<S> + use<S> {
+        HopLayer(self.clone()).with_filter(filter_fn(is_hop).with_max_level_hint(LevelFilter::DEBUG))
     }
 
     /// Sets the time to zero: a message is about to be sent.
@@ -46,22 +51,10 @@ impl Hops {
 }
 
 /// Prints hop lines; see [`Hops::layer`].
-#[derive(Debug)]
-pub struct HopLayer(Hops);
+struct HopLayer(Hops);
 
 impl<S: Subscriber> Layer<S> for HopLayer {
-    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if is_hop(metadata) { Interest::always() } else { Interest::never() }
-    }
-
-    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        is_hop(metadata)
-    }
-
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        if !is_hop(event.metadata()) {
-            return;
-        }
         let mut fields = Fields::default();
         event.record(&mut fields);
         if event.metadata().target() == TARGET {

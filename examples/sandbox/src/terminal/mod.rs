@@ -4,6 +4,8 @@
 
 mod chat;
 mod hops;
+mod replay;
 
 pub use chat::{Chat, Messages};
-pub use hops::{HopLayer, Hops};
+pub use hops::Hops;
+pub use replay::{Replayed, replay};

@@ -1,0 +1,132 @@
+//! The Foundry side: one conversation there for each conversation in Teams, and an answer of the agent in it.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use botframework_activity::ConversationKey;
+use entra_auth::{Key, MemoryStore, Namespace, StoreError, Table};
+use foundry_client::{
+    AgentReference, CreateConversation, CreateResponse, Error as FoundryError, ErrorKind, FoundryClient, InputItem,
+    Resource,
+};
+use serde::{Deserialize, Serialize};
+
+/// Which Foundry conversation belongs to a Teams conversation. It cannot be made again: the memory is in it.
+const CONVERSATIONS: Namespace = Namespace::precious("broker-conversations");
+/// A conversation that rests longer than this starts anew.
+const KEPT: Duration = Duration::from_secs(90 * 86_400);
+
+/// The agent, with the map of conversations.
+#[derive(Clone)]
+pub(crate) struct Agent {
+    foundry: FoundryClient,
+    name: String,
+    conversations: Table<Upstream>,
+}
+
+/// The record of the map.
+#[derive(Serialize, Deserialize)]
+struct Upstream {
+    conversation: String,
+}
+
+/// Why there is no answer. What is shown of it names codes and ids, never text.
+#[derive(Debug)]
+pub(crate) enum AgentError {
+    /// Foundry, or the way there.
+    Foundry(FoundryError),
+    /// The map of conversations.
+    Store(StoreError),
+}
+
+impl Agent {
+    pub(crate) fn new(foundry: FoundryClient, name: String) -> Self {
+        let store = Arc::new(MemoryStore::default());
+        Self { foundry, name, conversations: Table::new(store, KEPT) }
+    }
+
+    /// The agent's answer to a message in a conversation.
+    ///
+    /// A conversation that Foundry no longer knows, or that a failed turn has made unusable, is made anew, once; after any
+    /// other failure the map stays as it is.
+    pub(crate) async fn answer(&self, conversation: &ConversationKey, text: &str) -> Result<String, AgentError> {
+        let key = conversation.key(CONVERSATIONS, "foundry");
+        let upstream = self.upstream(&key).await?;
+        match self.ask(&upstream, text).await {
+            Err(error) if is_lost(&error) => {
+                tracing::warn!(%error, "the conversation in Foundry is lost; a new one begins");
+                self.conversations.remove(&key).await?;
+                let upstream = self.upstream(&key).await?;
+                Ok(self.ask(&upstream, text).await?)
+            }
+            result => Ok(result?),
+        }
+    }
+
+    /// The Foundry conversation, found or made. Of several who make one at the same time, one is kept.
+    async fn upstream(&self, key: &Key) -> Result<String, AgentError> {
+        if let Some(known) = self.conversations.get(key).await? {
+            tracing::info!(target: "hop", "conversation found: {}", known.conversation);
+            return Ok(known.conversation);
+        }
+        let made = self.foundry.conversations().create(CreateConversation::new()).await?;
+        tracing::info!(target: "hop", "conversation created: {}", made.id);
+        let made = Upstream { conversation: made.id };
+        if self.conversations.insert(key, &made).await? {
+            return Ok(made.conversation);
+        }
+        let winner = self.conversations.get(key).await?;
+        Ok(winner.map_or(made.conversation, |winner| winner.conversation))
+    }
+
+    async fn ask(&self, conversation: &str, text: &str) -> Result<String, FoundryError> {
+        let items = self.foundry.items(conversation).create([InputItem::user_text(text)]).await?;
+        let mut request = CreateResponse::new().agent(AgentReference::new(&self.name)).conversation(conversation);
+        // With the item named, an answer that got lost on the way is looked for in the conversation.
+        if let Some(id) = items.data.last().and_then(|item| item.id()) {
+            request = request.answers_item(id);
+        }
+        let mut stream = self.foundry.responses().stream(request).await?;
+        let mut events = 0_u32;
+        while let Some(event) = stream.next().await {
+            event?;
+            events += 1;
+        }
+        let answer = stream.output_text();
+        tracing::info!(target: "hop", "{events} events received, {} characters of answer", answer.chars().count());
+        Ok(answer)
+    }
+}
+
+fn is_lost(error: &FoundryError) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound(Resource::Conversation) | ErrorKind::ConversationPoisoned)
+}
+
+impl From<FoundryError> for AgentError {
+    fn from(error: FoundryError) -> Self {
+        Self::Foundry(error)
+    }
+}
+
+impl From<StoreError> for AgentError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl fmt::Display for AgentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Foundry(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for AgentError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Foundry(error) => std::error::Error::source(error),
+            Self::Store(error) => std::error::Error::source(error),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The bot: what it does with each kind of activity.
+
+use std::sync::Arc;
+
+use botframework_activity::{
+    Activity, ActivityType, ChannelAuthenticator, ConnectorClient, ForeignActivity, HandlerError, MemoryTurnQueue,
+    Outcome, QueueError, Received, Turn, TurnRunner, VerifiedActivity,
+};
+
+use crate::{agent::Agent, settings::Config, words};
+
+/// The bot as the server sees it. A clone is the same bot.
+#[derive(Clone)]
+pub(crate) struct Bot {
+    pub(crate) authenticator: ChannelAuthenticator,
+    connector: ConnectorClient,
+    runner: TurnRunner,
+}
+
+/// The HTTP answer to an activity.
+pub(crate) enum Answer {
+    /// 200 without a body.
+    Received,
+    /// The body of an invoke, or of `expectReplies`, with its status.
+    Body(u16, serde_json::Value),
+    /// 503: the channel shall send again.
+    TryAgain,
+}
+
+impl Bot {
+    pub(crate) fn start(
+        config: &Config,
+        authenticator: ChannelAuthenticator,
+        connector: ConnectorClient,
+        agent: Agent,
+    ) -> Self {
+        let agent = Arc::new(agent);
+        let runner =
+            TurnRunner::in_memory(MemoryTurnQueue::default(), authenticator.policy().clone(), connector.clone())
+                .turn_timeout(config.turn_timeout)
+                .ack_threshold((!config.ack_threshold.is_zero()).then_some(config.ack_threshold))
+                .start(move |turn| handle(Arc::clone(&agent), turn), |notice, _| Some(words::of(notice)));
+        Self { authenticator, connector, runner }
+    }
+
+    /// Takes an activity in and says what to answer to the request. No long work happens here.
+    pub(crate) async fn receive(&self, activity: &VerifiedActivity) -> Answer {
+        if activity.kind == ActivityType::INVOKE {
+            // No invoke is this bot's; a blanket 200 would look like success to Teams.
+            return Answer::Body(501, serde_json::Value::Null);
+        }
+        if !is_turn(activity) {
+            return Answer::Received;
+        }
+        match self.runner.accept(activity).await {
+            Ok(Received::Replies(replies)) => match serde_json::to_value(&replies) {
+                Ok(body) => Answer::Body(200, body),
+                Err(_) => Answer::Body(500, serde_json::Value::Null),
+            },
+            Ok(_) => Answer::Received,
+            Err(error) => refused(&error),
+        }
+    }
+
+    /// Tells a user of an organisation that is not let in, behind the answer to the request. Nothing else is done for
+    /// such a request.
+    pub(crate) fn refuse(&self, foreign: ForeignActivity) {
+        tracing::warn!(tenant = ?foreign.tenant(), "a user of a tenant that is not allowed was refused");
+        if foreign.activity().kind != ActivityType::MESSAGE {
+            return;
+        }
+        let connector = self.connector.clone();
+        tokio::spawn(async move {
+            let text = Activity::message(words::FOREIGN).reply_to(foreign.activity());
+            if let Err(error) = connector.reply(foreign.reference().service_url(), &text).await {
+                tracing::warn!(%error, "the refusal was not delivered");
+            }
+        });
+    }
+
+    pub(crate) async fn stop(&self, grace: std::time::Duration) {
+        self.runner.shutdown(grace).await;
+    }
+}
+
+fn refused(error: &QueueError) -> Answer {
+    if error.is_retryable() { Answer::TryAgain } else { Answer::Body(400, serde_json::Value::Null) }
+}
+
+/// Messages, and the news that the bot has been added: all that is worth a turn.
+fn is_turn(activity: &VerifiedActivity) -> bool {
+    activity.kind == ActivityType::MESSAGE || is_welcome(activity)
+}
+
+/// Whether the bot itself has just come into the conversation.
+fn is_welcome(activity: &VerifiedActivity) -> bool {
+    let bot = activity.recipient.as_ref().and_then(|bot| bot.id.as_deref());
+    let added = activity.members_added().unwrap_or_default();
+    activity.kind == ActivityType::CONVERSATION_UPDATE
+        && bot.is_some()
+        && added.iter().any(|member| member.id.as_deref() == bot)
+}
+
+async fn handle(agent: Arc<Agent>, turn: Turn) -> Result<Outcome, HandlerError> {
+    let activity = turn.activity();
+    if is_welcome(activity) {
+        return Ok(Activity::message(words::WELCOME).into());
+    }
+    let text = activity.text_without_mentions();
+    let text = text.trim();
+    if text.is_empty() {
+        let hint = if has_files(activity) { words::ATTACHMENTS } else { words::EMPTY };
+        return Ok(Activity::message(hint).into());
+    }
+    let answer = agent.answer(&activity.conversation_key(), text).await?;
+    // An agent may come to nothing, for example after a tool call without a word; silence would look like a fault.
+    let answer = if answer.trim().is_empty() { words::EMPTY.to_owned() } else { answer };
+    Ok(Activity::message(answer).into())
+}
+
+/// Teams adds an HTML copy of the text as an attachment; that is no file.
+fn has_files(activity: &VerifiedActivity) -> bool {
+    activity
+        .attachments
+        .iter()
+        .any(|attachment| attachment.content_type.as_ref().is_none_or(|kind| kind.as_str() != "text/html"))
+}

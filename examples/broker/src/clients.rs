@@ -1,0 +1,71 @@
+//! The clients, made from the settings.
+
+use std::{fmt, sync::Arc, time::Instant};
+
+use async_trait::async_trait;
+use botframework_activity::{ChannelAuthenticator, ChannelKeys, ConnectorClient};
+use entra_auth::{Body, BuildError, ConfidentialClient, HttpTransport, ReqwestTransport, TransportError};
+use foundry_client::FoundryClient;
+
+use crate::{agent::Agent, bot::Bot, settings::Config};
+
+/// Builds everything. Nothing is sent yet.
+pub(crate) fn build(config: &Config) -> Result<Bot, BuildError> {
+    let transport: Arc<dyn HttpTransport> = Arc::new(ReqwestTransport::new()?);
+    // One client for all app tokens: the connector's and Foundry's are entries of one cache, both of the resource tenant.
+    let entra = ConfidentialClient::builder(config.tenant.clone(), config.app_id.clone(), config.credential.clone())
+        .authority(config.authority.clone())
+        .transport(Arc::clone(&transport))
+        .build()?;
+    let credential = Arc::new(entra);
+
+    let keys = ChannelKeys::fetched(Arc::clone(&transport));
+    let mut authenticator = ChannelAuthenticator::builder(config.app_id.clone(), config.tenants.clone(), keys);
+    if let Some(url) = &config.metadata_url {
+        authenticator = authenticator.metadata_url(url.clone());
+    }
+    for host in &config.connector_hosts {
+        authenticator = authenticator.connector_host(host);
+    }
+    let authenticator = authenticator.build()?;
+
+    let watched = Arc::new(Watched(Arc::clone(&transport)));
+    let connector = ConnectorClient::builder(watched, credential.clone()).build()?;
+    let foundry =
+        FoundryClient::builder(&config.foundry_endpoint).credential(credential).transport(transport).build()?;
+    let agent = Agent::new(foundry, config.agent.clone());
+    Ok(Bot::start(config, authenticator, connector, agent))
+}
+
+/// Says what the connector answered, as a hop line.
+struct Watched(Arc<dyn HttpTransport>);
+
+#[async_trait]
+impl HttpTransport for Watched {
+    async fn send(&self, request: http::Request<Body>) -> Result<http::Response<Body>, TransportError> {
+        let verb = match request.method().as_str() {
+            "PUT" => "answer put in place of the placeholder",
+            "DELETE" => "message deleted",
+            _ => "reply delivered",
+        };
+        let started = Instant::now();
+        let result = self.0.send(request).await;
+        let ms = started.elapsed().as_secs_f64() * 1000.0;
+        match &result {
+            Ok(response) if response.status().is_success() => {
+                tracing::info!(target: "hop", "{verb}: {} after {ms:.1} ms", response.status().as_u16());
+            }
+            Ok(response) => {
+                tracing::info!(target: "hop", "the connector refused: {} after {ms:.1} ms", response.status().as_u16());
+            }
+            Err(error) => tracing::info!(target: "hop", "the connector was not reached: {error}"),
+        }
+        result
+    }
+}
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

@@ -1,0 +1,245 @@
+//! Everything the broker is told from outside. One reading reports every problem.
+
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use entra_auth::{
+    Authority, Certificate, ClientCredential, ClientId, TenantId, TenantPolicy,
+    settings::{Settings, SettingsError},
+};
+use url::Url;
+
+/// The settings of one start.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) listen: SocketAddr,
+    /// The resource tenant: of the bot's registration and of Foundry.
+    pub(crate) tenant: TenantId,
+    pub(crate) authority: Authority,
+    pub(crate) app_id: ClientId,
+    pub(crate) credential: ClientCredential,
+    pub(crate) metadata_url: Option<Url>,
+    pub(crate) connector_hosts: Vec<String>,
+    /// Whose users may talk to the bot.
+    pub(crate) tenants: TenantPolicy,
+    pub(crate) foundry_endpoint: String,
+    pub(crate) agent: String,
+    pub(crate) ack_threshold: Duration,
+    pub(crate) turn_timeout: Duration,
+    pub(crate) sso: Option<SsoConfig>,
+}
+
+/// What `--sso` needs besides.
+#[derive(Debug)]
+pub(crate) struct SsoConfig {
+    /// The registration whose tokens Teams hands out; the bot's own unless it is another one.
+    pub(crate) app_id: ClientId,
+    /// Its identifier URI.
+    pub(crate) resource: String,
+    /// The OAuth connection of the Azure Bot.
+    pub(crate) connection: String,
+    pub(crate) token_service: Option<Url>,
+    pub(crate) graph: Url,
+}
+
+/// Where the server listens. Known before the rest: a sandbox is started on loopback only.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Listen(pub(crate) SocketAddr);
+
+/// Whether neither the bot nor the agent is set: the case in which the sandbox may stand in.
+#[cfg(feature = "sandbox")]
+pub(crate) fn is_blank<L: Fn(&str) -> Option<String>>(settings: &Settings<L>) -> bool {
+    !settings.is_set("BOT_APP_ID") && !settings.is_set("FOUNDRY_PROJECT_ENDPOINT")
+}
+
+/// Reads where to listen.
+pub(crate) fn listen<L: Fn(&str) -> Option<String>>(settings: &mut Settings<L>) -> Option<Listen> {
+    let ip = settings.parsed("BIND", IpAddr::from([127, 0, 0, 1]));
+    let port = settings.parsed("PORT", 3978);
+    Some(Listen(SocketAddr::new(ip?, port?)))
+}
+
+/// Reads everything.
+pub(crate) fn read<L: Fn(&str) -> Option<String>>(
+    mut settings: Settings<L>,
+    sso: bool,
+) -> Result<Config, SettingsError> {
+    let listen = listen(&mut settings);
+    let tenant = settings.required::<TenantId>("AZURE_TENANT_ID");
+    let authority = settings.parsed("AZURE_AUTHORITY_HOST", Authority::default());
+    let app_id = settings.required::<ClientId>("BOT_APP_ID");
+    let credential = credential(&mut settings);
+    let metadata_url = settings.optional::<Url>("BOT_OPENID_METADATA_URL");
+    let connector_hosts = list(&mut settings, "BOT_CONNECTOR_HOSTS");
+    let tenants = tenants(&mut settings, tenant.as_ref());
+    let foundry_endpoint = settings.required::<String>("FOUNDRY_PROJECT_ENDPOINT");
+    let agent = settings.required::<String>("FOUNDRY_AGENT_NAME");
+    let ack_threshold = seconds(&mut settings, "ACK_THRESHOLD_SECONDS", 10);
+    let turn_timeout = seconds(&mut settings, "TURN_TIMEOUT_SECONDS", 300);
+    let sso = if sso { sso_config(&mut settings, app_id.as_ref()).map(Some) } else { Some(None) };
+    if settings.is_set("REDIS_URL") {
+        settings.problem("REDIS_URL is set, but this version keeps its state in memory; unset it to accept that");
+    }
+    settings.finish(|| {
+        Some(Config {
+            listen: listen?.0,
+            tenant: tenant?,
+            authority: authority?,
+            app_id: app_id?,
+            credential: credential?,
+            metadata_url: metadata_url?,
+            connector_hosts,
+            tenants: tenants?,
+            foundry_endpoint: foundry_endpoint?,
+            agent: agent?,
+            ack_threshold: ack_threshold?,
+            turn_timeout: turn_timeout?,
+            sso: sso?,
+        })
+    })
+}
+
+fn credential<L: Fn(&str) -> Option<String>>(settings: &mut Settings<L>) -> Option<ClientCredential> {
+    let secret = settings.optional_secret("BOT_APP_PASSWORD");
+    let path = settings.optional::<String>("BOT_APP_CERTIFICATE_PATH")?;
+    match (secret, path) {
+        (Some(_), Some(_)) => {
+            settings.problem("BOT_APP_PASSWORD and BOT_APP_CERTIFICATE_PATH are both set; the bot has one credential");
+            None
+        }
+        (Some(secret), None) => Some(secret.into()),
+        (None, Some(path)) => {
+            let pem = fs::read(&path)
+                .map_err(|error| settings.problem(format!("BOT_APP_CERTIFICATE_PATH cannot be read: {error}")))
+                .ok()?;
+            Certificate::from_pem(&pem)
+                .map_err(|error| settings.problem(format!("BOT_APP_CERTIFICATE_PATH: {error}")))
+                .ok()
+                .map(Into::into)
+        }
+        (None, None) => {
+            settings.problem("BOT_APP_PASSWORD or BOT_APP_CERTIFICATE_PATH is not set");
+            None
+        }
+    }
+}
+
+/// The home tenants; the bot's own tenant when none is named.
+fn tenants<L: Fn(&str) -> Option<String>>(settings: &mut Settings<L>, own: Option<&TenantId>) -> Option<TenantPolicy> {
+    let named = list(settings, "ALLOWED_TENANT_IDS");
+    if named.iter().any(|tenant| tenant == "*") {
+        return Some(TenantPolicy::Any);
+    }
+    let mut tenants = Vec::new();
+    for text in &named {
+        match text.parse::<TenantId>() {
+            Ok(tenant) if tenant.is_guid() => tenants.push(tenant),
+            _ => settings.problem(format!("ALLOWED_TENANT_IDS: {text} is no tenant id; expected GUIDs, or *")),
+        }
+    }
+    if named.is_empty() {
+        let own = own?.clone();
+        if !own.is_guid() {
+            settings.problem("ALLOWED_TENANT_IDS is not set, and AZURE_TENANT_ID is a domain name; give GUIDs");
+        }
+        return Some(TenantPolicy::Single(own));
+    }
+    Some(TenantPolicy::allow(tenants))
+}
+
+fn sso_config<L: Fn(&str) -> Option<String>>(settings: &mut Settings<L>, bot: Option<&ClientId>) -> Option<SsoConfig> {
+    let app_id = settings.optional::<ClientId>("BOT_SSO_APP_ID")?.or_else(|| bot.cloned())?;
+    let resource = settings.parsed("BOT_SSO_RESOURCE", format!("api://botid-{app_id}"))?;
+    let connection = settings.parsed("OAUTH_CONNECTION_NAME", "SERVICE_CONNECTION".to_owned())?;
+    let token_service = settings.optional::<Url>("BOT_TOKEN_SERVICE_URL")?;
+    let graph = settings.optional::<Url>("GRAPH_BASE_URL")?;
+    // A constant that is a URL; the fall-back is never taken.
+    let graph = graph.or_else(|| Url::parse("https://graph.microsoft.com").ok())?;
+    Some(SsoConfig { app_id, resource, connection, token_service, graph })
+}
+
+fn seconds<L: Fn(&str) -> Option<String>>(settings: &mut Settings<L>, name: &str, default: u64) -> Option<Duration> {
+    settings.parsed(name, default).map(Duration::from_secs)
+}
+
+fn list<L: Fn(&str) -> Option<String>>(settings: &mut Settings<L>, name: &str) -> Vec<String> {
+    let text = settings.parsed(name, String::new()).unwrap_or_default();
+    text.split([',', ' ', ';']).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TENANT: &str = "b2b2b2b2-0000-4000-8000-00000000000b";
+    const BOT: &str = "c3c3c3c3-0000-4000-8000-0000000000b0";
+
+    fn config(more: &[(&str, &str)]) -> Result<Config, String> {
+        let mut all = vec![
+            ("AZURE_TENANT_ID", TENANT),
+            ("BOT_APP_ID", BOT),
+            ("BOT_APP_PASSWORD", "marker"),
+            ("FOUNDRY_PROJECT_ENDPOINT", "https://x.services.ai.azure.com/api/projects/p"),
+            ("FOUNDRY_AGENT_NAME", "helper"),
+        ];
+        all.retain(|(name, _)| !more.iter().any(|(other, _)| other == name));
+        all.extend(more);
+        let all: Vec<_> = all.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let lookup = move |name: &str| all.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+        read(Settings::from_lookup(lookup), false).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn defaults() {
+        let config = config(&[]).unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:3978");
+        assert_eq!(config.tenants, TenantPolicy::Single(TENANT.parse().unwrap()));
+        assert_eq!((config.ack_threshold, config.turn_timeout), (Duration::from_secs(10), Duration::from_secs(300)));
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_said_at_once() {
+        let problem = config(&[
+            ("PORT", "marker"),
+            ("AZURE_TENANT_ID", "common"),
+            ("BOT_APP_ID", ""),
+            ("BOT_APP_PASSWORD", ""),
+            ("FOUNDRY_AGENT_NAME", " "),
+            ("ALLOWED_TENANT_IDS", "contoso.com"),
+            ("AZURE_AUTHORITY_HOST", "https://evil.example"),
+            ("REDIS_URL", "redis://:marker@x"),
+        ])
+        .unwrap_err();
+        for name in [
+            "PORT",
+            "AZURE_TENANT_ID",
+            "BOT_APP_ID",
+            "BOT_APP_PASSWORD",
+            "FOUNDRY_AGENT_NAME",
+            "ALLOWED_TENANT_IDS",
+            "AZURE_AUTHORITY_HOST",
+            "REDIS_URL",
+        ] {
+            assert!(problem.contains(name), "{name} is not in {problem}");
+        }
+        assert!(!problem.contains("marker"), "{problem}");
+    }
+
+    #[test]
+    fn one_credential_and_a_readable_one() {
+        let both = config(&[("BOT_APP_CERTIFICATE_PATH", "/nowhere.pem")]).unwrap_err();
+        assert!(both.contains("both set"), "{both}");
+        let missing = config(&[("BOT_APP_PASSWORD", ""), ("BOT_APP_CERTIFICATE_PATH", "/nowhere.pem")]).unwrap_err();
+        assert!(missing.contains("cannot be read"), "{missing}");
+    }
+
+    #[test]
+    fn home_tenants() {
+        assert_eq!(config(&[("ALLOWED_TENANT_IDS", "*")]).unwrap().tenants, TenantPolicy::Any);
+        let two = config(&[("ALLOWED_TENANT_IDS", &format!("{TENANT}, {BOT}"))]).unwrap().tenants;
+        assert!(two.allows(&TENANT.parse().unwrap()) && two.allows(&BOT.parse().unwrap()));
+    }
+}
