@@ -6,6 +6,8 @@ mod connector;
 #[cfg(feature = "inbound")]
 mod inbound;
 mod model;
+#[cfg(feature = "turns")]
+mod turns;
 
 #[cfg(feature = "connector")]
 #[cfg_attr(docsrs, doc(cfg(feature = "connector")))]
@@ -14,3 +16,6 @@ pub use connector::*;
 #[cfg_attr(docsrs, doc(cfg(feature = "inbound")))]
 pub use inbound::*;
 pub use model::*;
+#[cfg(feature = "turns")]
+#[cfg_attr(docsrs, doc(cfg(feature = "turns")))]
+pub use turns::*;

@@ -58,7 +58,6 @@ const ALGORITHMS: &[Algorithm] = &[Algorithm::RS256];
 impl ChannelAuthenticator {
     /// Begins an authenticator for the bot with this app id, for users of these tenants, with the channel's keys from
     /// there.
-    #[must_use]
     pub fn builder(app_id: ClientId, tenants: TenantPolicy, keys: ChannelKeys) -> ChannelAuthenticatorBuilder {
         ChannelAuthenticatorBuilder {
             app_ids: vec![app_id],

@@ -56,9 +56,13 @@ impl TestKey {
     }
 
     fn jwk(&self) -> Value {
-        let public = self.pair.public_key();
-        let number = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
-        let [n, e] = [public.modulus(), public.exponent()].map(|n| number(n.big_endian_without_leading_zero()));
+        // RSAPublicKey of PKCS #1: a sequence of the modulus (256 bytes after a zero byte) and the exponent.
+        let der = self.pair.public_key().as_ref();
+        assert_eq!(
+            (der.len(), &der[..9], &der[265..267]),
+            (270, &[0x30, 0x82, 1, 10, 2, 0x82, 1, 1, 0][..], &[2, 3][..])
+        );
+        let [n, e] = [&der[9..265], &der[267..]].map(|number| BASE64_URL_SAFE_NO_PAD.encode(number));
         let mut jwk = json!({ "kty": "RSA", "use": "sig", "alg": "RS256", "kid": self.kid, "n": n, "e": e });
         if let Some(endorsements) = self.endorsements {
             jwk["endorsements"] = json!(endorsements);

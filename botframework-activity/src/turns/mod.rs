@@ -1,0 +1,18 @@
+//! Turns: accepted once, run one after the other in each conversation, answered once.
+
+#[cfg(feature = "conformance")]
+#[cfg_attr(docsrs, doc(cfg(feature = "conformance")))]
+pub mod conformance;
+mod memory;
+mod queue;
+mod record;
+mod runner;
+mod turn;
+mod work;
+
+pub use self::{
+    memory::{MemoryQueueLimits, MemoryTurnQueue},
+    queue::{Accepted, End, Lane, Lease, NewTurn, QueueError, QueueErrorKind, TurnId, TurnQueue},
+    runner::{Overlap, Received, TurnRunner, TurnRunnerBuilder},
+    turn::{HandlerError, Notice, Outcome, Reply, Turn, TurnOver},
+};

@@ -1,0 +1,80 @@
+//! What a queue keeps of a turn: sealed, so that a queue outside this process learns nothing.
+
+use bytes::Bytes;
+use entra_auth::{Key, Namespace, Sealer};
+use serde::{Deserialize, Serialize};
+
+use super::{Lane, TurnId};
+use crate::{Activity, RawJson};
+
+const TURNS: Namespace = Namespace::precious("turns");
+
+/// Format of the plaintext: one byte of version, then JSON.
+const JSON_V1: u8 = 1;
+
+/// Where the payload of a turn belongs: a record that is moved to another turn does not open.
+pub(super) fn payload_place(lane: &Lane, id: &TurnId) -> Key {
+    TURNS.partition([lane.as_str()]).key([id.as_str(), "payload"])
+}
+
+fn progress_place(lane: &Lane, id: &TurnId) -> Key {
+    TURNS.partition([lane.as_str()]).key([id.as_str(), "progress"])
+}
+
+/// How far a turn is.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Progress {
+    /// The id of the placeholder that the answer will replace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) placeholder: Option<String>,
+    /// The answer, once there is one: the handler does not run again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) answer: Option<Activity>,
+    /// The answer is being sent as a message of its own. If that is all that is known, it may have arrived.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) creating: bool,
+    /// What the handler stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) note: Option<RawJson>,
+}
+
+impl Progress {
+    pub(super) fn seal(&self, sealer: &Sealer, lane: &Lane, id: &TurnId) -> Option<Bytes> {
+        let mut plaintext = vec![JSON_V1];
+        serde_json::to_writer(&mut plaintext, self).ok()?;
+        sealer.seal(&progress_place(lane, id), &plaintext).ok().map(Bytes::from)
+    }
+
+    /// `None` when the record does not open or is of an unknown format.
+    pub(super) fn open(sealed: &[u8], sealer: &Sealer, lane: &Lane, id: &TurnId) -> Option<Self> {
+        let plaintext = sealer.open(&progress_place(lane, id), sealed).ok()?;
+        serde_json::from_slice(plaintext.strip_prefix(&[JSON_V1])?).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_comes_back_in_its_place_only() {
+        let sealer = Sealer::ephemeral();
+        let [lane, other] = ["a", "b"].map(Lane::new);
+        let id = TurnId::new("1");
+        let progress = Progress {
+            placeholder: Some("p".into()),
+            answer: Some(Activity::message("secret text")),
+            creating: true,
+            note: Some(RawJson::from_text(r#"{"n":1.50}"#).unwrap()),
+        };
+        let sealed = progress.seal(&sealer, &lane, &id).unwrap();
+        let back = Progress::open(&sealed, &sealer, &lane, &id).unwrap();
+        assert_eq!(back.placeholder, progress.placeholder);
+        assert_eq!(back.answer, progress.answer);
+        assert!(back.creating);
+        assert_eq!(back.note, progress.note);
+        assert!(Progress::open(&sealed, &sealer, &other, &id).is_none());
+        assert!(Progress::open(&sealed, &sealer, &lane, &TurnId::new("2")).is_none());
+        assert!(!sealed.windows(6).any(|part| part == b"secret"));
+    }
+}

@@ -1,0 +1,471 @@
+//! One leased turn: the handler runs, the lease is kept, and everything that is sent is sent from here.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    select,
+    sync::watch,
+    task::{JoinError, JoinHandle},
+    time::{Instant, sleep, sleep_until, timeout_at},
+};
+use tracing::Instrument as _;
+
+use super::{
+    End, Lease, Notice, Outcome, QueueErrorKind, Reply, Turn, TurnQueue,
+    record::{Progress, payload_place},
+    runner::{Inner, Phase},
+    turn::{HandlerError, Hooks},
+};
+use crate::{Activity, ExpectedReplies, SendError, SendErrorKind, VerifiedActivity};
+
+/// The least time between two updates of a placeholder: half of what a conversation may take in an hour.
+const UPDATE_GAP: Duration = Duration::from_secs(2);
+/// How long a turn rests after a delivery that may be repeated, unless the service says otherwise.
+const DELIVERY_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Runs a leased turn to its end.
+pub(super) async fn run(shared: &Inner, lease: Lease) {
+    let started = Instant::now();
+    let span = tracing::info_span!("turn", attempt = lease.attempt());
+    async {
+        let hold = Hold::new(&lease);
+        let end = select! {
+            biased;
+            end = Box::pin(work(shared, &lease, &hold)) => end,
+            () = keep(&*shared.queue, &lease, &hold) => Err(Lost),
+        };
+        match end {
+            Ok(end) => {
+                let elapsed = started.elapsed().as_millis();
+                tracing::debug!(end = ?end, duration.ms = u64::try_from(elapsed).unwrap_or(u64::MAX), "turn ended");
+                finish(shared, lease, end).await;
+            }
+            Err(Lost) => tracing::warn!("the lease was lost; the turn goes on elsewhere"),
+        }
+    }
+    .instrument(span)
+    .await;
+}
+
+/// Says goodbye to a turn that will not run, and ends it.
+pub(super) async fn give_up(shared: &Inner, lease: Lease) {
+    let hold = Hold::new(&lease);
+    let end = match Job::open(shared, &lease, &hold) {
+        Ok(mut job) => Box::pin(job.apologise(Notice::Abandoned)).await.unwrap_or(End::Dead),
+        Err(end) => end,
+    };
+    let end = if matches!(end, End::Again { .. }) { End::Dead } else { end };
+    finish(shared, lease, end).await;
+}
+
+/// Runs a turn whose answer is the body of the response.
+pub(super) async fn inline(shared: &Inner, turn: (Turn, Hooks)) -> ExpectedReplies {
+    let (turn, mut hooks) = turn;
+    let activity = turn.activity().clone();
+    let mut task = Handler::start(shared, turn);
+    let end = Instant::now() + shared.settings.turn_timeout;
+    let mut phase = shared.phase.subscribe();
+    let stopped = loop {
+        select! {
+            biased;
+            result = &mut task.0 => break Stopped::Ended(result),
+            () = sleep_until(end) => break Stopped::TimedOut,
+            () = abandoned(&mut phase) => break Stopped::Abandoned,
+            Some(note) = hooks.notes.recv() => drop(note.stored.send(())),
+        }
+    };
+    let _ = hooks.over.send(true);
+    let say = |notice: Notice<'_>| {
+        tracing::warn!(notice = notice.as_str(), "a turn was not answered");
+        (shared.voice)(notice, &activity)
+    };
+    let answer = match stopped.verdict() {
+        Verdict::Outcome(Outcome::Answer(answer)) => Some(*answer),
+        Verdict::Outcome(Outcome::Silent | Outcome::Parked) => None,
+        Verdict::Outcome(Outcome::Again { .. }) | Verdict::Abandoned => say(Notice::Abandoned),
+        Verdict::Failed(error) => {
+            log_failure(&*error);
+            say(Notice::Failed(&*error))
+        }
+        Verdict::Panicked => say(Notice::Panicked),
+        Verdict::TimedOut => say(Notice::TimedOut),
+    };
+    ExpectedReplies {
+        activities: answer.into_iter().map(|answer| answer.reply_to(&activity)).collect(),
+        ..ExpectedReplies::default()
+    }
+}
+
+/// The lease is lost: somebody else has the turn.
+#[derive(Debug)]
+struct Lost;
+
+/// Until when the lease is surely ours.
+struct Hold {
+    ttl: Duration,
+    until: Mutex<Instant>,
+}
+
+impl Hold {
+    fn new(lease: &Lease) -> Self {
+        let hold = Self { ttl: lease.ttl(), until: Mutex::new(Instant::now()) };
+        hold.renewed(Instant::now());
+        hold
+    }
+
+    /// A checkpoint succeeded that was begun then. A tenth of the time is left for clocks and for what is under way.
+    fn renewed(&self, begun: Instant) {
+        *self.until.lock().unwrap_or_else(PoisonError::into_inner) = begun + self.ttl.mul_f32(0.9);
+    }
+
+    fn until(&self) -> Instant {
+        *self.until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To be asked before anything is sent.
+    fn check(&self) -> Result<(), Lost> {
+        if Instant::now() < self.until() { Ok(()) } else { Err(Lost) }
+    }
+}
+
+/// Returns when running turns are given up.
+async fn abandoned(phase: &mut watch::Receiver<Phase>) {
+    // The other end lives as long as the runner does.
+    let _ = phase.wait_for(|phase| *phase == Phase::Abandoning).await;
+}
+
+/// Renews the lease; returns when it is lost.
+async fn keep(queue: &dyn TurnQueue, lease: &Lease, hold: &Hold) {
+    loop {
+        sleep(lease.ttl() / 3).await;
+        loop {
+            let begun = Instant::now();
+            match timeout_at(hold.until(), queue.checkpoint(lease, None)).await {
+                Ok(Ok(())) => {
+                    hold.renewed(begun);
+                    break;
+                }
+                Ok(Err(error)) if error.kind() == QueueErrorKind::LeaseLost => return,
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "the lease could not be renewed");
+                    sleep(lease.ttl() / 20).await;
+                }
+                Err(_) => {}
+            }
+            if hold.check().is_err() {
+                return;
+            }
+        }
+    }
+}
+
+async fn finish(shared: &Inner, lease: Lease, end: End) {
+    // A lease cannot be given twice: what fails here runs out and is handed back, and the progress says how far it was.
+    if let Err(error) = shared.queue.finish(lease, end).await {
+        tracing::warn!(%error, "the end of a turn could not be stored");
+    }
+}
+
+async fn work(shared: &Inner, lease: &Lease, hold: &Hold) -> Result<End, Lost> {
+    let mut job = match Job::open(shared, lease, hold) {
+        Ok(job) => job,
+        Err(end) => return Ok(end),
+    };
+    if let Some(answer) = job.progress.answer.take() {
+        return job.deliver(answer, End::Done).await;
+    }
+    if lease.attempt() > shared.settings.max_attempts {
+        return job.apologise(Notice::Abandoned).await;
+    }
+    match job.handle().await? {
+        Verdict::Outcome(Outcome::Answer(answer)) => job.deliver(*answer, End::Done).await,
+        Verdict::Outcome(Outcome::Silent | Outcome::Parked) => {
+            job.take_placeholder_away().await?;
+            Ok(End::Done)
+        }
+        Verdict::Outcome(Outcome::Again { after }) => Ok(End::Again { after }),
+        Verdict::Failed(error) => {
+            log_failure(&*error);
+            job.apologise(Notice::Failed(&*error)).await
+        }
+        Verdict::Panicked => job.apologise(Notice::Panicked).await,
+        Verdict::TimedOut => job.apologise(Notice::TimedOut).await,
+        Verdict::Abandoned if shared.memory.is_some() => job.apologise(Notice::Abandoned).await,
+        Verdict::Abandoned => Ok(End::Again { after: Duration::ZERO }),
+    }
+}
+
+fn log_failure(error: &(dyn std::error::Error + Send + Sync + 'static)) {
+    let error: &(dyn std::error::Error + 'static) = error;
+    tracing::warn!(error, "the handler of a turn failed");
+}
+
+/// Why nobody waits for the handler any more.
+enum Stopped {
+    Ended(Result<Result<Outcome, HandlerError>, JoinError>),
+    TimedOut,
+    Abandoned,
+}
+
+enum Verdict {
+    Outcome(Outcome),
+    Failed(HandlerError),
+    Panicked,
+    TimedOut,
+    Abandoned,
+}
+
+impl Stopped {
+    fn verdict(self) -> Verdict {
+        match self {
+            Self::Ended(Ok(Ok(outcome))) => Verdict::Outcome(outcome),
+            Self::Ended(Ok(Err(error))) => Verdict::Failed(error),
+            Self::Ended(Err(error)) if error.is_panic() => Verdict::Panicked,
+            Self::Ended(Err(_)) | Self::Abandoned => Verdict::Abandoned,
+            Self::TimedOut => Verdict::TimedOut,
+        }
+    }
+}
+
+/// The handler in a task of its own: it can panic, block or be dropped without harm to the turn.
+struct Handler(JoinHandle<Result<Outcome, HandlerError>>);
+
+impl Handler {
+    fn start(shared: &Inner, turn: Turn) -> Self {
+        let handler = shared.handler.clone();
+        // Making the future is the handler's code too, so it happens inside the task.
+        let task = async move { handler(turn).await };
+        Self(tokio::spawn(task.in_current_span()))
+    }
+}
+
+impl Drop for Handler {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A turn at work.
+struct Job<'a> {
+    shared: &'a Inner,
+    lease: &'a Lease,
+    hold: &'a Hold,
+    activity: VerifiedActivity,
+    progress: Progress,
+}
+
+impl<'a> Job<'a> {
+    /// Opens what the queue kept; a record that cannot be used ends the turn.
+    fn open(shared: &'a Inner, lease: &'a Lease, hold: &'a Hold) -> Result<Self, End> {
+        let (lane, id) = (lease.lane(), lease.id());
+        let place = payload_place(lane, id);
+        let activity =
+            VerifiedActivity::restore(lease.payload(), &shared.sealer, &place, &shared.policy).map_err(|error| {
+                let error: &(dyn std::error::Error + 'static) = &error;
+                tracing::error!(error, "a queued turn cannot be restored");
+                End::Dead
+            })?;
+        let progress = match lease.progress().map(|sealed| Progress::open(sealed, &shared.sealer, lane, id)) {
+            None => Progress::default(),
+            Some(Some(progress)) => progress,
+            Some(None) => {
+                // Without it a second answer cannot be ruled out, and a lost turn is the smaller harm.
+                tracing::error!("the progress of a turn cannot be read");
+                return Err(End::Dead);
+            }
+        };
+        Ok(Self { shared, lease, hold, activity, progress })
+    }
+
+    async fn handle(&mut self) -> Result<Verdict, Lost> {
+        let settings = &self.shared.settings;
+        let started = Instant::now();
+        let (turn, mut hooks) = Turn::new(
+            self.activity.clone(),
+            self.lease.id().clone(),
+            self.lease.attempt(),
+            Reply::Message,
+            self.progress.note.clone(),
+        );
+        let mut task = Handler::start(self.shared, turn);
+        let mut phase = self.shared.phase.subscribe();
+        let end = started + settings.turn_timeout;
+        let mut first_send =
+            settings.first_send.map(|wait| started + wait).filter(|_| self.progress.placeholder.is_none());
+        let mut next_update = started;
+        let mut unseen = false;
+        if first_send.is_some_and(|at| at <= started) {
+            // Before the answer, however quick the handler is: what replaces a placeholder can be delivered again.
+            first_send = None;
+            let content = hooks.shows.borrow_and_update().clone();
+            self.place(content).await?;
+            next_update = Instant::now() + UPDATE_GAP;
+        }
+        let stopped = loop {
+            let visible = self.progress.placeholder.is_some();
+            select! {
+                biased;
+                result = &mut task.0 => break Stopped::Ended(result),
+                () = sleep_until(end) => break Stopped::TimedOut,
+                () = abandoned(&mut phase) => break Stopped::Abandoned,
+                Some(note) = hooks.notes.recv() => {
+                    self.progress.note = Some(note.json);
+                    self.save().await?;
+                    let _ = note.stored.send(());
+                }
+                () = sleep_until(first_send.unwrap_or(end)), if first_send.is_some() => {
+                    first_send = None;
+                    unseen = false;
+                    let content = hooks.shows.borrow_and_update().clone();
+                    self.place(content).await?;
+                    next_update = Instant::now() + UPDATE_GAP;
+                }
+                Ok(()) = hooks.shows.changed(), if !unseen => unseen = true,
+                () = sleep_until(next_update), if unseen && visible => {
+                    unseen = false;
+                    let content = hooks.shows.borrow_and_update().clone();
+                    self.update_placeholder(content).await?;
+                    next_update = Instant::now() + UPDATE_GAP;
+                }
+            }
+        };
+        let _ = hooks.over.send(true);
+        Ok(stopped.verdict())
+    }
+
+    /// Puts up the placeholder. Without one the answer becomes a message of its own.
+    async fn place(&mut self, content: Option<Activity>) -> Result<(), Lost> {
+        let content = content.or_else(|| (self.shared.voice)(Notice::Working, &self.activity));
+        let Some(content) = content else { return Ok(()) };
+        self.hold.check()?;
+        match self.create(&content.reply_to(&self.activity)).await {
+            Ok(id) => {
+                self.progress.placeholder = id;
+                self.save().await
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the placeholder was not sent");
+                Ok(())
+            }
+        }
+    }
+
+    async fn update_placeholder(&self, content: Option<Activity>) -> Result<(), Lost> {
+        let (Some(content), Some(id)) = (content, self.progress.placeholder.as_deref()) else { return Ok(()) };
+        self.hold.check()?;
+        let update = content.reply_to(&self.activity).with_id(id);
+        if let Err(error) = self.shared.connector.update(self.activity.service_url(), &update).await {
+            tracing::debug!(%error, "a placeholder was not updated");
+        }
+        Ok(())
+    }
+
+    async fn take_placeholder_away(&mut self) -> Result<(), Lost> {
+        let Some(id) = self.progress.placeholder.take() else { return Ok(()) };
+        self.hold.check()?;
+        let conversation = self.activity.conversation_id().unwrap_or_default();
+        let deleted = self.shared.connector.delete(self.activity.service_url(), conversation, &id).await;
+        if let Err(error) = deleted {
+            tracing::warn!(%error, "a placeholder was not taken away");
+        }
+        Ok(())
+    }
+
+    /// Answers a turn that has no answer of its own.
+    async fn apologise(&mut self, notice: Notice<'_>) -> Result<End, Lost> {
+        tracing::warn!(notice = notice.as_str(), "a turn was not answered");
+        match (self.shared.voice)(notice, &self.activity) {
+            Some(apology) => self.deliver(apology, End::Dead).await,
+            None => {
+                self.take_placeholder_away().await?;
+                Ok(End::Dead)
+            }
+        }
+    }
+
+    /// Delivers the answer: in place of the placeholder, which can be repeated, or as a message, which cannot.
+    async fn deliver(&mut self, answer: Activity, end: End) -> Result<End, Lost> {
+        let reply = answer.clone().reply_to(&self.activity);
+        self.progress.answer = Some(answer);
+        if let Some(id) = self.progress.placeholder.clone() {
+            self.save().await?;
+            self.hold.check()?;
+            let update = reply.clone().with_id(id);
+            match self.shared.connector.update(self.activity.service_url(), &update).await {
+                Ok(_) => return Ok(end),
+                Err(error) if error.is_retryable() => return Ok(self.later(&error)),
+                // The placeholder is gone, or this channel updates nothing.
+                Err(error) if cannot_update(&error) => self.progress.placeholder = None,
+                Err(error) => return Ok(undelivered(&error)),
+            }
+        }
+        if self.progress.creating {
+            tracing::error!("an earlier attempt may have delivered the answer; it is not sent again");
+            return Ok(End::Dead);
+        }
+        self.progress.creating = true;
+        self.save().await?;
+        self.hold.check()?;
+        match self.create(&reply).await {
+            Ok(_) => Ok(end),
+            // Nothing was sent.
+            Err(error) if error.is_retryable() => {
+                self.progress.creating = false;
+                self.save().await?;
+                Ok(self.later(&error))
+            }
+            Err(error) => Ok(undelivered(&error)),
+        }
+    }
+
+    /// Sends a message, in the thread of the message it answers where that has an id. Returns its id, if the service
+    /// says one.
+    async fn create(&self, message: &Activity) -> Result<Option<String>, SendError> {
+        let (connector, url) = (&self.shared.connector, self.activity.service_url());
+        let sent = match message.reply_to_id {
+            Some(_) => connector.reply(url, message).await?,
+            None => connector.send(url, message).await?,
+        };
+        Ok(sent.id().filter(|id| !id.is_empty()).map(str::to_owned))
+    }
+
+    fn later(&self, error: &SendError) -> End {
+        if self.lease.attempt() >= self.shared.settings.max_attempts {
+            return undelivered(error);
+        }
+        tracing::warn!(%error, "the answer will be delivered later");
+        End::Again { after: error.retry_after().unwrap_or(DELIVERY_PAUSE).min(LONGEST_PAUSE) }
+    }
+
+    /// Stores how far the turn is. A queue that cannot be reached does not stop the turn; a lost lease does.
+    async fn save(&self) -> Result<(), Lost> {
+        let sealed = self.progress.seal(&self.shared.sealer, self.lease.lane(), self.lease.id());
+        let begun = Instant::now();
+        match timeout_at(self.hold.until(), self.shared.queue.checkpoint(self.lease, sealed)).await {
+            Ok(Ok(())) => {
+                self.hold.renewed(begun);
+                Ok(())
+            }
+            Ok(Err(error)) if error.kind() == QueueErrorKind::LeaseLost => Err(Lost),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the progress of a turn was not stored");
+                Ok(())
+            }
+            Err(_) => Err(Lost),
+        }
+    }
+}
+
+/// The service has said for certain that this activity will not be updated; a new message may still be taken.
+fn cannot_update(error: &SendError) -> bool {
+    matches!(error.kind(), SendErrorKind::NotFound | SendErrorKind::Refused | SendErrorKind::Forbidden)
+}
+
+fn undelivered(error: &SendError) -> End {
+    tracing::error!(%error, "channel_delivery_failed");
+    End::Dead
+}
