@@ -5,11 +5,18 @@ mod card;
 #[cfg(feature = "sign-in")]
 mod flow;
 mod invoke;
+#[cfg(feature = "sign-in")]
+mod sign_in;
 #[cfg(all(test, feature = "sign-in"))]
 mod test_support;
 #[cfg(feature = "sign-in")]
 mod token_service;
 
+#[cfg(feature = "sign-in")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sign-in")))]
+pub use crate::sign_in::{
+    Access, Connection, SignIn, SignInBuilder, SignInError, SignInErrorKind, SignInNotice, SignInNoticeKind, SignedIn,
+};
 #[cfg(feature = "sign-in")]
 #[cfg_attr(docsrs, doc(cfg(feature = "sign-in")))]
 pub use crate::token_service::{

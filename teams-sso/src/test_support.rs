@@ -1,5 +1,7 @@
 //! Verified activities without a channel: sealed and restored.
 
+#![allow(clippy::unwrap_used)] // helpers of tests
+
 use std::sync::Arc;
 
 use async_trait::async_trait;

@@ -96,6 +96,10 @@ pub(crate) enum CardRefusal {
     TooMany,
     /// The channel does not take it.
     Rejected,
+    /// Others would see it.
+    NotPrivate,
+    /// It could not be made or sent; whoever wanted it knows.
+    Failed,
 }
 
 /// What is to be done, in order. The answer to an invoke is always the last.
@@ -143,8 +147,10 @@ pub(crate) enum Tell {
     TooManyAttempts,
     /// Too many cards.
     TooManyCards,
-    /// The card could not be shown.
+    /// The channel does not take the card.
     CardRejected,
+    /// Others would see the card.
+    NotPrivate,
     /// The app must be installed first.
     InstallApp,
     /// The operator has to act.

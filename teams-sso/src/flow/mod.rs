@@ -12,5 +12,5 @@ pub(crate) use self::{
     event::{Answer, CardReason, CardRefusal, Effect, Event, Exchanged, Redeemed, Refusal, Tell},
     limit::CardLimit,
     state::{Completed, End, Flow, Parked, Pending, Rules},
-    step::{Next, Step, step},
+    step::{Next, step},
 };

@@ -78,15 +78,17 @@ impl Machine<'_> {
             Event::CardRefused(_) if pending.card_shown => keep([]),
             Event::CardRefused(refusal) => {
                 let tell = match refusal {
-                    CardRefusal::TooMany => Tell::TooManyCards,
-                    CardRefusal::Rejected => Tell::CardRejected,
+                    CardRefusal::TooMany => Some(Tell::TooManyCards),
+                    CardRefusal::Rejected => Some(Tell::CardRejected),
+                    CardRefusal::NotPrivate => Some(Tell::NotPrivate),
+                    CardRefusal::Failed => None,
                 };
                 let next = match pending.button_only {
                     // The first card is still there, and so is its button.
                     true => Flow::Pending(Pending { card_shown: true, ..pending }),
                     false => Flow::Ended { why: End::NoCard, attempts_left: pending.attempts_left },
                 };
-                set(next, [Effect::Tell(tell)])
+                set(next, tell.map(Effect::Tell))
             }
             Event::Exchange { .. } => keep([Effect::Exchange]),
             Event::Exchanged { id, outcome: Exchanged::Token } => {

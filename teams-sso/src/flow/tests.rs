@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{step::Step, *};
 use crate::SignInFailureCode;
 
 const RULES: Rules = Rules { life: 900, attempts: 3 };
@@ -303,13 +303,19 @@ fn a_client_that_failed_gets_a_button_once() {
 #[test]
 fn without_a_card_the_flow_ends_unless_an_earlier_card_is_there() {
     let due = Pending { card_shown: false, ..pending() };
-    for (refusal, tell) in [(CardRefusal::TooMany, Tell::TooManyCards), (CardRefusal::Rejected, Tell::CardRejected)] {
+    for (refusal, tell) in [
+        (CardRefusal::TooMany, Some(Tell::TooManyCards)),
+        (CardRefusal::Rejected, Some(Tell::CardRejected)),
+        (CardRefusal::NotPrivate, Some(Tell::NotPrivate)),
+        (CardRefusal::Failed, None),
+    ] {
+        let tell: Vec<_> = tell.map(Effect::Tell).into_iter().collect();
         let (flow, effects) = after(Some(Flow::Pending(due.clone())), Event::CardRefused(refusal));
-        assert_eq!((flow, effects), (ended(End::NoCard, 3), vec![Effect::Tell(tell)]));
+        assert_eq!((flow, effects), (ended(End::NoCard, 3), tell.clone()));
         let second = Pending { button_only: true, ..due.clone() };
         let (flow, effects) = after(Some(Flow::Pending(second)), Event::CardRefused(refusal));
         assert_eq!(flow, Some(Flow::Pending(Pending { button_only: true, ..pending() })));
-        assert_eq!(effects, [Effect::Tell(tell)]);
+        assert_eq!(effects, tell);
     }
 }
 
@@ -323,7 +329,7 @@ fn a_flow_ends_after_its_time() {
         (Event::Cancelled, answer(Answer::Seen)),
         (failed(&SignInFailureCode::INVOKE_ERROR), answer(Answer::Seen)),
     ] {
-        assert_eq!(at(899, waiting(), event.clone()).1.contains(&Effect::Tell(Tell::TimedOut)), false);
+        assert!(!at(899, waiting(), event.clone()).1.contains(&Effect::Tell(Tell::TimedOut)));
         let (flow, effects) = at(900, waiting(), event.clone());
         assert_eq!((flow.clone(), effects), (over.clone(), vec![Effect::Tell(Tell::TimedOut), expected.clone()]));
         assert_eq!(at(901, flow, event), (over.clone(), vec![expected]));

@@ -187,16 +187,7 @@ impl TokenServiceClient {
     ) -> Result<T, TokenServiceError> {
         let deadline = Instant::now() + self.inner.total;
         let deadline = self.until.map_or(deadline, |until| until.min(deadline));
-        let span = tracing::info_span!(
-            "user_token",
-            otel.name = format_args!("user_token.{}", call.operation.name()),
-            otel.kind = "client",
-            http.request.method = %call.operation.method(),
-            server.address = self.inner.base.host_str(),
-            url.template = call.operation.path(),
-            http.response.status_code = Empty,
-            error.r#type = Empty,
-        );
+        let span = self.span(call.operation);
         async {
             let result = self.inner.attempts(call, deadline, decode).await;
             if let Err(error) = &result {
@@ -206,6 +197,33 @@ impl TokenServiceClient {
         }
         .instrument(span)
         .await
+    }
+}
+
+/// A span with the stable name of its operation. The address is the path alone: the query names the user.
+macro_rules! span {
+    ($name:literal, $operation:expr, $base:expr) => {
+        tracing::info_span!(
+            $name,
+            otel.kind = "client",
+            http.request.method = %$operation.method(),
+            server.address = $base.host_str(),
+            url.template = $operation.path(),
+            http.response.status_code = Empty,
+            error.r#type = Empty,
+        )
+    };
+}
+
+impl TokenServiceClient {
+    fn span(&self, operation: Operation) -> Span {
+        let base = &self.inner.base;
+        match operation {
+            Operation::GetToken | Operation::Redeem => span!("user_token.get_token", operation, base),
+            Operation::Exchange => span!("user_token.exchange", operation, base),
+            Operation::GetSignInResource => span!("user_token.get_sign_in_resource", operation, base),
+            Operation::SignOut => span!("user_token.sign_out", operation, base),
+        }
     }
 }
 

@@ -9,7 +9,6 @@ mod tests;
 mod user;
 mod wire;
 
-pub(crate) use self::wire::expires_on;
 pub use self::{
     client::{TokenServiceClient, TokenServiceClientBuilder},
     error::{TokenServiceError, TokenServiceErrorKind},

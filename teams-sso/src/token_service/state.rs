@@ -33,7 +33,7 @@ struct Id<'a> {
 
 /// Encodes the state. It names the user: never in a log.
 pub(super) fn encode(user: &ChannelUser, activity: &VerifiedActivity, connection: &str) -> Option<String> {
-    let bot = activity.recipient.as_ref().and_then(|bot| bot.id.as_deref()).unwrap_or(user.bot().as_str());
+    let bot = activity.recipient.as_ref().and_then(|bot| bot.id.as_deref()).unwrap_or_else(|| user.bot().as_str());
     let state = State {
         connection_name: connection,
         conversation: Reference {

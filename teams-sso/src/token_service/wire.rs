@@ -24,16 +24,6 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    /// The stable name in spans.
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::GetToken | Self::Redeem => "get_token",
-            Self::Exchange => "exchange",
-            Self::GetSignInResource => "get_sign_in_resource",
-            Self::SignOut => "sign_out",
-        }
-    }
-
     /// The path: all of an address that may appear in a log.
     pub(super) const fn path(self) -> &'static str {
         match self {
@@ -108,6 +98,7 @@ pub(super) fn exchange_body(token: &Secret) -> Result<Bytes, TokenServiceError> 
 #[derive(Clone, Debug)]
 pub struct ServiceToken {
     token: AccessToken,
+    raw: Secret,
 }
 
 impl ServiceToken {
@@ -116,6 +107,11 @@ impl ServiceToken {
     #[must_use]
     pub const fn access_token(&self) -> &AccessToken {
         &self.token
+    }
+
+    /// The text, for validation.
+    pub(crate) const fn raw(&self) -> &Secret {
+        &self.raw
     }
 }
 
@@ -217,8 +213,9 @@ pub(super) fn decode_token(
             let Some(Secretly(token)) = response.token.filter(|token| !token.0.is_empty()) else { return Ok(None) };
             let stated = response.expiration.and_then(|text| OffsetDateTime::parse(&text, &Rfc3339).ok());
             let end = expires_on(&token).or(stated).unwrap_or(now + OPAQUE_LIFE);
-            match AccessToken::new(token, end) {
-                Ok(token) => Ok(Some(ServiceToken { token })),
+            let raw = Secret::from(token);
+            match AccessToken::new(raw.clone(), end) {
+                Ok(token) => Ok(Some(ServiceToken { token, raw })),
                 Err(_) => failed(Kind::Protocol),
             }
         }
@@ -235,7 +232,7 @@ pub(super) fn decode_token(
 const OPAQUE_LIFE: Duration = Duration::minutes(5);
 
 /// `exp` of a JWT, unverified.
-pub(crate) fn expires_on(token: &str) -> Option<OffsetDateTime> {
+fn expires_on(token: &str) -> Option<OffsetDateTime> {
     UnverifiedToken::parse(token).ok()?.unverified_claims().numeric_date("exp").ok()?
 }
 
