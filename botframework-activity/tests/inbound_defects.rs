@@ -6,7 +6,7 @@ mod inbound_support;
 
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use async_trait::async_trait;
@@ -16,7 +16,8 @@ use botframework_activity::{
     VerifiedReference,
 };
 use entra_auth::{
-    Key, KeyError, KeyLookup, KeySource, Namespace, Sealer, SigningKey, StaticKeys, TenantPolicy, TokenErrorKind,
+    Body, HttpTransport, Key, KeyError, KeyLookup, KeySource, Namespace, Sealer, SigningKey, StaticKeys, TenantPolicy,
+    TokenErrorKind, TransportError, TransportErrorKind,
 };
 use inbound_support::{
     APP, FOREIGN, HOME, SERVICE_URL, USER, activity, bearer, builder, claims, clock, good_token, header, jwks, key,
@@ -74,6 +75,68 @@ async fn keys_are_asked_for_at_every_token() {
     assert_eq!(authenticator.authenticate(&headers).await.unwrap().key_id(), "channel");
     *keys.keys.lock().unwrap() = StaticKeys::from_jwks(&jwks(&["webchat"])).unwrap();
     assert!(authenticator.authenticate(&headers).await.is_err(), "a key that is gone verifies nothing");
+}
+
+/// Serves the channel's metadata and keys, and counts.
+#[derive(Debug, Default)]
+struct Metadata {
+    down: AtomicBool,
+    served: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl HttpTransport for Metadata {
+    async fn send(&self, request: http::Request<Body>) -> Result<http::Response<Body>, TransportError> {
+        if self.down.load(Ordering::Relaxed) {
+            return Err(TransportErrorKind::NotSent.into());
+        }
+        let url = request.uri().to_string();
+        let body = match request.uri().path() {
+            "/v1/.well-known/openidconfiguration" => {
+                let keys = url.replace("openidconfiguration", "keys");
+                json!({ "issuer": "https://api.botframework.com", "jwks_uri": keys,
+                    "id_token_signing_alg_values_supported": ["RS256"] })
+                .to_string()
+                .into_bytes()
+            }
+            _ => jwks(&["channel", "bare"]),
+        };
+        self.served.lock().unwrap().push(url);
+        Ok(http::Response::new(Body::from(body)))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_come_from_the_metadata_of_the_cloud() {
+    for (metadata_url, host) in
+        [(None, "https://login.botframework.com"), (Some("http://127.0.0.1:9"), "http://127.0.0.1:9")]
+    {
+        let transport = Arc::new(Metadata::default());
+        let keys = ChannelKeys::fetched(Arc::clone(&transport) as Arc<dyn HttpTransport>);
+        let mut builder = ChannelAuthenticator::builder(APP.parse().unwrap(), TenantPolicy::Any, keys);
+        if let Some(base) = metadata_url {
+            builder = builder.metadata_url(format!("{base}/v1/.well-known/openidconfiguration").parse().unwrap());
+        }
+        let authenticator = builder.clock(Arc::new(clock())).build().unwrap();
+        assert!(transport.served.lock().unwrap().is_empty(), "nothing is fetched before it is needed");
+
+        transport.down.store(true, Ordering::Relaxed);
+        let error = authenticator.authenticate(&bearer(&good_token(json!({})))).await.unwrap_err();
+        assert_eq!(error.kind(), InboundErrorKind::Token(TokenErrorKind::KeysUnavailable));
+        assert_eq!((error.status().as_u16(), error.www_authenticate(), error.is_retryable()), (503, None, true));
+
+        transport.down.store(false, Ordering::Relaxed);
+        tokio::time::sleep(std::time::Duration::from_secs(3600)).await;
+        let token = authenticator.authenticate(&bearer(&good_token(json!({})))).await.unwrap();
+        assert!(token.open(activity().to_string().as_bytes()).is_ok());
+        assert!(authenticator.authenticate(&bearer(&good_token(json!({})))).await.is_ok());
+        let path = format!("{host}/v1/.well-known/");
+        assert_eq!(
+            *transport.served.lock().unwrap(),
+            [format!("{path}openidconfiguration"), format!("{path}keys")],
+            "fetched once"
+        );
+    }
 }
 
 /// A process-wide list of issuers that grew with the unverified `tid` of every request.
@@ -237,7 +300,9 @@ async fn a_record_is_judged_by_the_policy_of_today() {
     assert_eq!(restore(any().build().unwrap()), Ok(activity.to_json().unwrap()));
     let foreign = builder(TenantPolicy::Single(FOREIGN.parse().unwrap())).build().unwrap();
     assert_eq!(restore(foreign), Err(RecordErrorKind::NotAllowed));
-    assert_eq!(restore(any().cloud(ChannelCloud::Dod).build().unwrap()), Err(RecordErrorKind::NotAllowed));
+    for cloud in [ChannelCloud::Dod, ChannelCloud::Gcc] {
+        assert_eq!(restore(any().cloud(cloud).build().unwrap()), Err(RecordErrorKind::NotAllowed));
+    }
     let keys = inbound_support::keys();
     let other_bot = ChannelAuthenticator::builder(USER.parse().unwrap(), TenantPolicy::Any, keys).build().unwrap();
     assert_eq!(restore(other_bot), Err(RecordErrorKind::NotAllowed));
@@ -273,8 +338,8 @@ fn settings_that_cannot_be_meant_are_refused() {
 fn requests_of_other_tasks_do_not_disturb() {
     static_assertions::assert_impl_all!(ChannelAuthenticator: Send, Sync, Clone);
     static_assertions::assert_impl_all!(VerifiedActivity: Send, Sync, Clone);
-    static_assertions::assert_not_impl_any!(VerifiedActivity: serde::Serialize, From<botframework_activity::Activity>);
-    static_assertions::assert_not_impl_any!(ServiceUrl: std::str::FromStr, From<String>);
+    static_assertions::assert_not_impl_any!(VerifiedActivity: serde::Serialize, serde::de::DeserializeOwned, From<botframework_activity::Activity>);
+    static_assertions::assert_not_impl_any!(ServiceUrl: std::str::FromStr, From<String>, serde::de::DeserializeOwned);
 }
 
 proptest! {

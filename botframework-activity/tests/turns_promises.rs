@@ -328,6 +328,58 @@ async fn an_update_of_unknown_fate_is_repeated() {
     assert_eq!(channel.story(), ["POST [working]", "PUT x", "PUT x", "PUT x"], "the same message each time");
 }
 
+/// The connector client gives up after five attempts; the turn does not.
+#[tokio::test(start_paused = true)]
+async fn an_update_that_fails_for_long_is_delivered_later() {
+    let channel = Channel::new();
+    (0..7).for_each(|_| channel.mishap(Method::PUT, Mishap::Status(503)));
+    let runs = Arc::new(AtomicU32::new(0));
+    let runner = in_memory(&channel).start(
+        {
+            let runs = Arc::clone(&runs);
+            move |_| {
+                let run = runs.fetch_add(1, Ordering::SeqCst);
+                async move {
+                    sleep(seconds(15)).await;
+                    Ok(Outcome::answer(Activity::message(format!("answer {run}"))))
+                }
+            }
+        },
+        voice,
+    );
+    let _ = runner.accept(&message("a:1", "m1", "x").await).await.unwrap();
+    sleep(seconds(900)).await;
+    let story = channel.story();
+    assert_eq!((story.len(), runs.load(Ordering::SeqCst)), (1 + 8, 1), "{story:?}");
+    assert!(story.iter().skip(1).all(|call| call == "PUT answer 0"), "{story:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connector_that_stays_down_does_not_hold_the_conversation() {
+    let channel = Channel::new();
+    (0..15).for_each(|_| channel.mishap(Method::PUT, Mishap::Status(503)));
+    let runner = in_memory(&channel).start(echo_after(15), voice);
+    let _ = runner.accept(&message("a:1", "m1", "lost").await).await.unwrap();
+    let _ = runner.accept(&message("a:1", "m2", "next").await).await.unwrap();
+    sleep(seconds(3600)).await;
+    let story = channel.story();
+    assert_eq!(story.iter().filter(|call| *call == "PUT lost").count(), 15, "three times five attempts: {story:?}");
+    assert_eq!(story.last().map(String::as_str), Some("PUT next"), "{story:?}");
+}
+
+/// The process was stopped for longer than its lease: what comes due at once must not be sent.
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_slept_too_long_sends_nothing() {
+    let channel = Channel::new();
+    let runner = in_memory(&channel).ack_threshold(Some(seconds(35))).start(echo_after(100), voice);
+    let _ = runner.accept(&message("a:1", "m1", "x").await).await.unwrap();
+    sleep(seconds(1)).await;
+    tokio::time::advance(seconds(60)).await;
+    sleep(seconds(300)).await;
+    assert_eq!(channel.story(), ["POST [working]", "PUT x"]);
+    assert!(channel.calls()[0].at > 90.0, "the second attempt began at its beginning");
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_a_placeholder_to_replace_the_answer_is_a_message() {
     for (method, mishap, story) in [

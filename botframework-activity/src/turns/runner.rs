@@ -210,14 +210,17 @@ impl TurnRunner {
     /// get [`Notice::Abandoned`]. Returns at most ten seconds after the grace.
     pub async fn shutdown(&self, grace: Duration) {
         self.advance(Phase::Stopping);
-        if timeout(grace, self.ended()).await.is_err() {
+        let in_time = timeout(grace, self.ended()).await.is_ok();
+        // What was being accepted at that moment may have come too late for the dispatcher.
+        let left = || self.0.memory.as_ref().map_or(0, MemoryTurnQueue::len);
+        if !in_time || left() > 0 {
             self.advance(Phase::Abandoning);
             if timeout(FAREWELL, self.given_up()).await.is_err() {
                 tracing::error!("turns did not stop in time");
             }
         }
-        if let Some(memory) = self.0.memory.as_ref().filter(|memory| !memory.is_empty()) {
-            tracing::error!(turns = memory.len(), "turns are lost with this process");
+        if left() > 0 {
+            tracing::error!(turns = left(), "turns are lost with this process");
         }
     }
 

@@ -21,7 +21,6 @@ struct Inner {
     note: Option<RawJson>,
     shows: watch::Sender<Option<Activity>>,
     notes: mpsc::Sender<Note>,
-    over: watch::Receiver<bool>,
 }
 
 /// Progress on its way to the queue.
@@ -30,12 +29,10 @@ pub(super) struct Note {
     pub(super) stored: oneshot::Sender<()>,
 }
 
-/// The runner's ends of what a turn says.
+/// The runner's ends of what a turn says. When they are dropped, nobody waits for the handler any more.
 pub(super) struct Hooks {
     pub(super) shows: watch::Receiver<Option<Activity>>,
     pub(super) notes: mpsc::Receiver<Note>,
-    /// Told `true`, or dropped, when nobody waits for the handler any more.
-    pub(super) over: watch::Sender<bool>,
 }
 
 /// How the answer of a turn reaches the user.
@@ -98,9 +95,8 @@ impl Turn {
     ) -> (Self, Hooks) {
         let (shows, shown) = watch::channel(None);
         let (notes, noted) = mpsc::channel(1);
-        let (over, is_over) = watch::channel(false);
-        let inner = Inner { activity, id, attempt, reply, note, shows, notes, over: is_over };
-        (Self(Arc::new(inner)), Hooks { shows: shown, notes: noted, over })
+        let inner = Inner { activity, id, attempt, reply, note, shows, notes };
+        (Self(Arc::new(inner)), Hooks { shows: shown, notes: noted })
     }
 
     /// What the user sent.
@@ -155,15 +151,14 @@ impl Turn {
     /// Whether nobody waits for the turn any more.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        *self.0.over.borrow() || self.0.over.has_changed().is_err()
+        self.0.notes.is_closed()
     }
 
     /// Returns when nobody waits for the turn any more.
     ///
     /// The handler itself is dropped then; this is for what it has started elsewhere.
     pub async fn cancelled(&self) {
-        // An error means that the other end is gone, which says the same.
-        let _ = self.0.over.clone().wait_for(|over| *over).await;
+        self.0.notes.closed().await;
     }
 }
 

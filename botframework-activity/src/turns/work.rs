@@ -78,7 +78,7 @@ pub(super) async fn inline(shared: &Inner, turn: (Turn, Hooks)) -> ExpectedRepli
             Some(note) = hooks.notes.recv() => drop(note.stored.send(())),
         }
     };
-    let _ = hooks.over.send(true);
+    drop(hooks);
     let say = |notice: Notice<'_>| {
         tracing::warn!(notice = notice.as_str(), "a turn was not answered");
         (shared.voice)(notice, &activity)
@@ -333,7 +333,6 @@ impl<'a> Job<'a> {
                 }
             }
         };
-        let _ = hooks.over.send(true);
         Ok(stopped.verdict())
     }
 
