@@ -46,8 +46,7 @@ impl Bot {
     /// Takes an activity in and says what to answer to the request. No long work happens here.
     pub(crate) async fn receive(&self, activity: &VerifiedActivity) -> Answer {
         if activity.kind == ActivityType::INVOKE {
-            // No invoke is this bot's; a blanket 200 would look like success to Teams.
-            return Answer::Body(501, serde_json::Value::Null);
+            return unknown_invoke(activity);
         }
         if !is_turn(activity) {
             return Answer::Received;
@@ -81,6 +80,17 @@ impl Bot {
     pub(crate) async fn stop(&self, grace: std::time::Duration) {
         self.runner.shutdown(grace).await;
     }
+}
+
+/// No invoke is this bot's, and a blanket 200 would look like success to Teams. Universal actions are the exception:
+/// their outcome stands in the body of a 200.
+fn unknown_invoke(activity: &VerifiedActivity) -> Answer {
+    if activity.name.as_deref() == Some("adaptiveCard/action") {
+        let value = serde_json::json!({"code": "NotSupported", "message": "This bot has no actions."});
+        let body = serde_json::json!({"statusCode": 400, "type": "application/vnd.microsoft.error", "value": value});
+        return Answer::Body(200, body);
+    }
+    Answer::Body(501, serde_json::Value::Null)
 }
 
 fn refused(error: &QueueError) -> Answer {

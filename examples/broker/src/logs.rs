@@ -1,10 +1,15 @@
 //! Logs, on stderr. `RUST_LOG` chooses what is shown.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 /// Logs of a server: what operators need.
 pub(crate) fn start_serving() {
-    let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter("info,hop=off"));
+    let logs = tracing_subscriber::fmt::layer()
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .with_filter(filter("info,hop=off"));
     tracing_subscriber::registry().with(logs).init();
 }
 
@@ -12,6 +17,7 @@ pub(crate) fn start_serving() {
 #[cfg(feature = "sandbox")]
 pub(crate) fn start_chatting(hops: &m365_sandbox::terminal::Hops) {
     let logs = tracing_subscriber::fmt::layer()
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .without_time()
         .with_filter(filter("warn,hop=off"));

@@ -10,7 +10,7 @@ mod server;
 mod settings;
 mod words;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use entra_auth::{is_loopback, settings::Settings};
@@ -105,8 +105,9 @@ fn announce(config: &Config) {
     }
     let foundry = Url::parse(&config.foundry_endpoint).ok();
     let urls = [Some(config.authority.url()), config.metadata_url.as_ref(), foundry.as_ref()];
-    for url in urls.into_iter().flatten().filter(|url| url.scheme() == "http" && is_loopback(url)) {
-        eprintln!("note: plain http is used for {}, which is on this machine", url.origin().ascii_serialization());
+    let plain = urls.into_iter().flatten().filter(|url| url.scheme() == "http" && is_loopback(url));
+    for origin in plain.map(|url| url.origin().ascii_serialization()).collect::<BTreeSet<_>>() {
+        eprintln!("note: plain http is used for {origin}, which is on this machine");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Everything the channel remembers: conversations, what was delivered, counters. One lock, and a watch that tells waiters of a change.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -71,7 +72,6 @@ pub(crate) struct State {
     pub(crate) settings: ConnectorSettings,
     pub(crate) started: Instant,
     throttles: Vec<u64>,
-    last_id: i64,
 }
 
 /// The record of the whole channel.
@@ -89,7 +89,6 @@ impl Default for Store {
             settings: ConnectorSettings::default(),
             started: Instant::now(),
             throttles: Vec::new(),
-            last_id: 0,
         };
         Self { state: Mutex::new(state), version: watch::Sender::new(0) }
     }
@@ -119,10 +118,13 @@ impl Store {
 }
 
 impl State {
-    /// An activity id in the form of Teams: 13 digits of milliseconds, never given twice.
+    /// An activity id in the form of Teams: 13 digits of milliseconds, never given twice, not by a fresh world either: a
+    /// bot that lives on would take it for a message that it knows.
     pub(crate) fn activity_id(&mut self, now: i64) -> String {
-        self.last_id = now.saturating_mul(1000).max(self.last_id.saturating_add(1));
-        self.last_id.to_string()
+        static LAST: AtomicI64 = AtomicI64::new(0);
+        let next = |last: i64| now.saturating_mul(1000).max(last.saturating_add(1));
+        let last = LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last)));
+        next(last.unwrap_or_else(|last| last)).to_string()
     }
 
     /// The room of a conversation id in this tenant.
