@@ -172,10 +172,15 @@ impl SignIn {
             return Ok(if cancelled { Answer::Seen } else { Answer::BadCode });
         };
         // The invoke names no connection.
-        let sessions = self.sessions(activity, &user, deadline).await?;
+        let (sessions, is_done) = self.sessions(activity, &user, deadline).await?;
         match sessions.first() {
             Some(session) if cancelled => Ok(answered(&session.run(Event::Cancelled).await?)),
-            _ => Ok(answered(&self.redeem(&sessions, &state).await?)),
+            _ => {
+                let answer = answered(&self.redeem(&sessions, &state).await?);
+                // The code was good a moment ago, and this is the same invoke again.
+                let late = answer == Answer::BadCode && is_done;
+                Ok(if late { Answer::Seen } else { answer })
+            }
         }
     }
 
@@ -190,7 +195,7 @@ impl SignIn {
             false => tracing::warn!(teams_sso.failure_code = known, "a Teams client could not sign in"),
         }
         let Ok(user) = ChannelUser::of(activity) else { return Ok(Answer::Seen) };
-        let sessions = self.sessions(activity, &user, deadline).await?;
+        let (sessions, _) = self.sessions(activity, &user, deadline).await?;
         match sessions.first() {
             Some(session) => Ok(answered(&session.run(Event::ClientFailed(code)).await?)),
             None => Ok(Answer::Seen),
@@ -198,13 +203,14 @@ impl SignIn {
     }
 
     /// The sign-ins that an invoke without a connection can mean, the likeliest first: one whose message the queue does
-    /// not have yet, then those that wait, the newest first, then those about which nothing is known.
+    /// not have yet, then those that wait, the newest first, then those about which nothing is known. Also whether one of
+    /// them is complete.
     async fn sessions<'a>(
         &'a self,
         activity: &'a VerifiedActivity,
         user: &'a ChannelUser,
         deadline: Instant,
-    ) -> Result<Vec<Session<'a>>, SignInError> {
+    ) -> Result<(Vec<Session<'a>>, bool), SignInError> {
         let mut found = Vec::with_capacity(self.0.connections.len());
         for connection in self.connections() {
             let session = Session::new(&self.0, activity, user, connection, Some(deadline));
@@ -217,7 +223,8 @@ impl SignIn {
             found.push((rank, session));
         }
         found.sort_by_key(|(rank, _)| *rank);
-        Ok(found.into_iter().map(|(_, session)| session).collect())
+        let is_done = found.iter().any(|(rank, _)| *rank == (3, 0));
+        Ok((found.into_iter().map(|(_, session)| session).collect(), is_done))
     }
 
     /// Shows a code to the token service, for one connection after the other. Wrong codes count against the first.

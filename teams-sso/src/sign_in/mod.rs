@@ -52,21 +52,20 @@ use crate::{
 ///     .connection(Connection::on_behalf_of("sso", validator, client, ["api://botid-1"]))
 ///     .build()?;
 ///
-/// let handler = {
-///     let sign_in = sign_in.clone();
-///     move |turn: Turn| {
-///         let sign_in = sign_in.clone();
-///         async move {
-///             let Access::Ready(graph) = sign_in.on_behalf_of(&turn, "sso").await? else {
-///                 return Ok(Outcome::Parked);
-///             };
-///             let _token = graph.get_token(&TokenRequest::new("User.Read".parse()?)).await?;
-///             Ok(Outcome::answer(Activity::message("Signed in.")))
-///         }
+/// let of_turns = sign_in.clone();
+/// let handler = move |turn: Turn| {
+///     let sign_in = of_turns.clone();
+///     async move {
+///         let Access::Ready(user) = sign_in.on_behalf_of(&turn, "sso").await? else {
+///             return Ok(Outcome::Parked);
+///         };
+///         let _graph = user.get_token(&TokenRequest::new("User.Read".parse()?)).await?;
+///         Ok(Outcome::answer(Activity::message("Signed in.")))
 ///     }
 /// };
-/// # fn start(builder: TurnRunnerBuilder, handler: impl AsyncFn(Turn) -> Result<Outcome, HandlerError>) {}
-/// # let _ = (handler, connector);
+/// let runner = TurnRunner::in_memory(MemoryTurnQueue::default(), policy, connector)
+///     .start(handler, |_, _| Some(Activity::message("Sorry, that did not work.")));
+/// sign_in.attach(&runner);
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
@@ -132,3 +131,6 @@ impl fmt::Debug for SignIn {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ use botframework_activity::{
 use entra_auth::{Change, Key, Namespace, Partition};
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
+use tracing::{Instrument, Span, field::Empty};
 
 use super::{CARDS, Connection, FLOWS, Shared, SignInError, SignInNotice, SignInNoticeKind, host};
 use crate::{
@@ -101,8 +102,18 @@ impl<'a> Session<'a> {
                             ran.error = Some(error);
                         }
                     },
-                    Effect::Resume(parked) => events.push_back(self.resume(parked).await?),
-                    Effect::Tell(tell) => self.tell(kind_of(tell)).await,
+                    Effect::Resume(parked) => {
+                        let span = tracing::info_span!(
+                            "teams_sso.resume",
+                            teams_sso.connection = self.connection.name(),
+                            teams_sso.outcome = Empty,
+                        );
+                        events.push_back(self.resume(parked).instrument(span).await?);
+                    }
+                    Effect::Tell(tell) => {
+                        self.note(tell);
+                        self.tell(kind_of(tell)).await;
+                    }
                     Effect::Yield => ran.yields = true,
                     Effect::Exchange | Effect::Redeem => ran.asks = true,
                     Effect::Answer(answer) => ran.answer = Some(answer),
@@ -194,6 +205,7 @@ impl<'a> Session<'a> {
                 "resume_failed"
             }
         };
+        Span::current().record("teams_sso.outcome", outcome);
         tracing::info!(
             event.name = "sso.resumed",
             teams_sso.connection = self.connection.name(),
@@ -221,6 +233,39 @@ impl<'a> Session<'a> {
     fn place(&self, id: &str) -> Key {
         let conversation = self.activity.conversation_id().unwrap_or_default();
         partition(FLOWS, self.user, self.connection.name()).key([conversation, "parked", id])
+    }
+
+    /// The audit events of what the user is told.
+    fn note(&self, tell: Tell) {
+        let connection = self.connection.name();
+        match tell {
+            Tell::SignedIn => {
+                tracing::info!(event.name = "sso.completed", teams_sso.connection = connection, "signed in")
+            }
+            Tell::Cancelled => {
+                tracing::info!(event.name = "sso.cancelled", teams_sso.connection = connection, "sign-in cancelled");
+            }
+            Tell::TimedOut => {
+                tracing::info!(
+                    event.name = "sso.timed_out",
+                    teams_sso.connection = connection,
+                    "sign-in took too long"
+                );
+            }
+            Tell::TooManyAttempts => tracing::warn!(
+                event.name = "sso.verify_state",
+                teams_sso.connection = connection,
+                teams_sso.outcome = "attempts_exceeded",
+                "too many wrong codes"
+            ),
+            Tell::TooManyCards => tracing::warn!(
+                event.name = "sso.card.sent",
+                teams_sso.connection = connection,
+                teams_sso.outcome = "too_many_cards",
+                "no further sign-in card"
+            ),
+            _ => {}
+        }
     }
 
     /// Says something, if the host has words for it. A failure is no reason to fail the sign-in.

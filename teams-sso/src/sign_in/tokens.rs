@@ -28,7 +28,7 @@ impl SignIn {
     /// See [`SignInErrorKind`]; the user was told nothing. The token service is asked once for each call (twice when a
     /// fault passes), at most 10 s.
     pub async fn token(&self, turn: &Turn, connection: &str) -> Result<Access<SignedIn>, SignInError> {
-        self.token_for(turn.activity(), turn.id().as_str(), connection).await
+        self.token_for(turn.activity(), Asking::of(turn), connection).await
     }
 
     /// A credential that acts for the user of this turn at other resources (On-Behalf-Of), or a sign-in card for the
@@ -77,7 +77,7 @@ impl SignIn {
     pub(super) async fn token_for(
         &self,
         activity: &VerifiedActivity,
-        turn: &str,
+        turn: Asking<'_>,
         connection: &str,
     ) -> Result<Access<SignedIn>, SignInError> {
         let connection = self.0.connection(connection).ok_or(SignInErrorKind::UnknownConnection)?;
@@ -110,7 +110,7 @@ impl SignIn {
         &self,
         activity: &VerifiedActivity,
         user: &ChannelUser,
-        turn: &str,
+        turn: Asking<'_>,
         connection: &Connection,
     ) -> Result<Access<SignedIn>, SignInError> {
         let session = Session::new(&self.0, activity, user, connection, None);
@@ -129,11 +129,14 @@ impl SignIn {
         };
         match found {
             Some(token) => {
-                let ran = session.run(Event::Found { turn: turn.to_owned() }).await?;
-                if ran.yields {
-                    return Ok(Access::Parked);
+                match session.run(Event::Found { turn: turn.id.to_owned() }).await {
+                    Ok(ran) if ran.yields => return Ok(Access::Parked),
+                    Ok(_) => {}
+                    // It may have been parked before it crashed, and then it is answered elsewhere.
+                    Err(error) if turn.may_be_parked => return Err(error),
+                    Err(error) => tracing::warn!(%error, "whether another message waits is not known"),
                 }
-                if turn.starts_with("resume:") {
+                if turn.is_resumed() {
                     session.forget_cards().await;
                 }
                 Ok(Access::Ready(token))
@@ -144,7 +147,7 @@ impl SignIn {
                     teams_sso.connection = connection.name(),
                     "a message needs a sign-in"
                 );
-                let ran = session.run(Event::Wanted(session.park(turn)?)).await?;
+                let ran = session.run(Event::Wanted(session.park(turn.id)?)).await?;
                 ran.error.map_or(Ok(Access::Parked), Err)
             }
         }
@@ -184,6 +187,25 @@ impl Session<'_> {
         {
             tracing::warn!(%error, "another user's token is still at the token service");
         }
+    }
+}
+
+/// The turn that asks for a token.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asking<'a> {
+    pub(super) id: &'a str,
+    /// Whether an earlier attempt may have parked this very turn.
+    pub(super) may_be_parked: bool,
+}
+
+impl<'a> Asking<'a> {
+    fn of(turn: &'a Turn) -> Self {
+        Self { id: turn.id().as_str(), may_be_parked: turn.attempt() > 1 }
+    }
+
+    /// Whether it waited for a sign-in and came back.
+    fn is_resumed(self) -> bool {
+        self.id.starts_with("resume:")
     }
 }
 
