@@ -2,8 +2,8 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use botframework_activity::ConversationKey;
-use entra_auth::{Key, MemoryStore, Namespace, StoreError, Table};
+use botframework_activity::VerifiedActivity;
+use entra_auth::{Key, MemoryStore, Namespace, StoreError, Table, UserKey};
 use foundry_client::{
     AgentReference, CreateConversation, CreateResponse, Error as FoundryError, ErrorKind, FoundryClient, InputItem,
     Resource,
@@ -29,6 +29,13 @@ struct Upstream {
     conversation: String,
 }
 
+/// What the agent said.
+pub(crate) struct Answer {
+    pub(crate) text: String,
+    /// Whether it is the first of its conversation.
+    pub(crate) begins: bool,
+}
+
 /// Why there is no answer. What is shown of it names codes and ids, never text.
 #[derive(Debug)]
 pub(crate) enum AgentError {
@@ -44,38 +51,46 @@ impl Agent {
         Self { foundry, name, conversations: Table::new(store, KEPT) }
     }
 
-    /// The agent's answer to a message in a conversation.
-    ///
-    /// A conversation that Foundry no longer knows, or that a failed turn has made unusable, is made anew, once; after any
-    /// other failure the map stays as it is.
-    pub(crate) async fn answer(&self, conversation: &ConversationKey, text: &str) -> Result<String, AgentError> {
-        let key = conversation.key(CONVERSATIONS, "foundry");
-        let upstream = self.upstream(&key).await?;
-        match self.ask(&upstream, text).await {
-            Err(error) if is_lost(&error) => {
-                tracing::warn!(%error, "the conversation in Foundry is lost; a new one begins");
-                self.conversations.remove(&key).await?;
-                let upstream = self.upstream(&key).await?;
-                Ok(self.ask(&upstream, text).await?)
-            }
-            result => Ok(result?),
+    /// Under which key a conversation is kept: that of Teams, and of one user where each has one of their own.
+    pub(crate) fn conversation(activity: &VerifiedActivity, user: Option<&UserKey>) -> Key {
+        let partition = activity.conversation_key().partition(CONVERSATIONS);
+        match user {
+            None => partition.key(["foundry"]),
+            Some(user) => partition.key(["foundry", user.tenant().as_str(), user.object_id().as_str()]),
         }
     }
 
-    /// The Foundry conversation, found or made. Of several who make one at the same time, one is kept.
-    async fn upstream(&self, key: &Key) -> Result<String, AgentError> {
+    /// The agent's answer to a message in a conversation.
+    ///
+    /// A conversation that Foundry no longer knows, or that a failed turn has made unusable, is made anew, once; after
+    /// any other failure the map stays as it is.
+    pub(crate) async fn answer(&self, key: &Key, text: &str) -> Result<Answer, AgentError> {
+        let (upstream, begins) = self.upstream(key).await?;
+        match self.ask(&upstream, text).await {
+            Err(error) if is_lost(&error) => {
+                tracing::warn!(%error, "the conversation in Foundry is lost; a new one begins");
+                self.conversations.remove(key).await?;
+                let (upstream, begins) = self.upstream(key).await?;
+                Ok(Answer { text: self.ask(&upstream, text).await?, begins })
+            }
+            result => Ok(Answer { text: result?, begins }),
+        }
+    }
+
+    /// The Foundry conversation, and whether it was made just now. Of several who make one at the same time, one is kept.
+    async fn upstream(&self, key: &Key) -> Result<(String, bool), AgentError> {
         if let Some(known) = self.conversations.get(key).await? {
             tracing::info!(target: "hop", "conversation found: {}", known.conversation);
-            return Ok(known.conversation);
+            return Ok((known.conversation, false));
         }
         let made = self.foundry.conversations().create(CreateConversation::new()).await?;
         tracing::info!(target: "hop", "conversation created: {}", made.id);
         let made = Upstream { conversation: made.id };
         if self.conversations.insert(key, &made).await? {
-            return Ok(made.conversation);
+            return Ok((made.conversation, true));
         }
         let winner = self.conversations.get(key).await?;
-        Ok(winner.map_or(made.conversation, |winner| winner.conversation))
+        Ok((winner.map_or(made.conversation, |winner| winner.conversation), false))
     }
 
     async fn ask(&self, conversation: &str, text: &str) -> Result<String, FoundryError> {
@@ -93,7 +108,8 @@ impl Agent {
         }
         let answer = stream.output_text();
         tracing::info!(target: "hop", "{events} events received, {} characters of answer", answer.chars().count());
-        Ok(answer)
+        // An agent may come to nothing, for example after a tool call without a word; silence would look like a fault.
+        Ok(if answer.trim().is_empty() { crate::words::NOTHING.to_owned() } else { answer })
     }
 }
 

@@ -1,13 +1,13 @@
 //! The bot: what it does with each kind of activity.
 
-use std::sync::Arc;
-
 use botframework_activity::{
-    Activity, ActivityType, ChannelAuthenticator, ConnectorClient, ForeignActivity, HandlerError, MemoryTurnQueue,
-    Outcome, QueueError, Received, Turn, TurnRunner, VerifiedActivity,
+    Activity, ActivityType, ChannelAuthenticator, ConnectorClient, ForeignActivity, HandlerError, InvokeResponse,
+    MemoryTurnQueue, Outcome, QueueError, Received, Turn, TurnRunner, VerifiedActivity,
 };
 
-use crate::{agent::Agent, settings::Config, words};
+use teams_sso::Access;
+
+use crate::{agent::Agent, profile::Profiles, settings::Config, words};
 
 /// The bot as the server sees it. A clone is the same bot.
 #[derive(Clone)]
@@ -15,6 +15,14 @@ pub(crate) struct Bot {
     pub(crate) authenticator: ChannelAuthenticator,
     connector: ConnectorClient,
     runner: TurnRunner,
+    profiles: Option<Profiles>,
+}
+
+/// What a turn needs.
+#[derive(Clone)]
+struct Desk {
+    agent: Agent,
+    profiles: Option<Profiles>,
 }
 
 /// The HTTP answer to an activity.
@@ -33,20 +41,28 @@ impl Bot {
         authenticator: ChannelAuthenticator,
         connector: ConnectorClient,
         agent: Agent,
+        profiles: Option<Profiles>,
     ) -> Self {
-        let agent = Arc::new(agent);
+        let desk = Desk { agent, profiles: profiles.clone() };
         let runner =
             TurnRunner::in_memory(MemoryTurnQueue::default(), authenticator.policy().clone(), connector.clone())
                 .turn_timeout(config.turn_timeout)
                 .ack_threshold((!config.ack_threshold.is_zero()).then_some(config.ack_threshold))
-                .start(move |turn| handle(Arc::clone(&agent), turn), |notice, _| Some(words::of(notice)));
-        Self { authenticator, connector, runner }
+                .start(move |turn| desk.clone().answer(turn), |notice, _| Some(words::of(notice)));
+        if let Some(profiles) = &profiles {
+            profiles.attach(&runner);
+        }
+        Self { authenticator, connector, runner, profiles }
     }
 
     /// Takes an activity in and says what to answer to the request. No long work happens here.
     pub(crate) async fn receive(&self, activity: &VerifiedActivity) -> Answer {
         if activity.kind == ActivityType::INVOKE {
-            return unknown_invoke(activity);
+            let own = match &self.profiles {
+                Some(profiles) => profiles.invoke(activity).await,
+                None => None,
+            };
+            return own.map_or_else(|| unknown_invoke(activity), of_invoke);
         }
         if !is_turn(activity) {
             return Answer::Received;
@@ -82,7 +98,12 @@ impl Bot {
     }
 }
 
-/// No invoke is this bot's, and a blanket 200 would look like success to Teams. Universal actions are the exception:
+fn of_invoke(response: InvokeResponse) -> Answer {
+    let body = response.body.and_then(|body| body.parse().ok()).unwrap_or_default();
+    Answer::Body(response.status, body)
+}
+
+/// This invoke is not the bot's, and a blanket 200 would look like success to Teams. Universal actions are the exception:
 /// their outcome stands in the body of a 200.
 fn unknown_invoke(activity: &VerifiedActivity) -> Answer {
     if activity.name.as_deref() == Some("adaptiveCard/action") {
@@ -111,21 +132,34 @@ fn is_welcome(activity: &VerifiedActivity) -> bool {
         && added.iter().any(|member| member.id.as_deref() == bot)
 }
 
-async fn handle(agent: Arc<Agent>, turn: Turn) -> Result<Outcome, HandlerError> {
-    let activity = turn.activity();
-    if is_welcome(activity) {
-        return Ok(Activity::message(words::WELCOME).into());
+impl Desk {
+    async fn answer(self, turn: Turn) -> Result<Outcome, HandlerError> {
+        let activity = turn.activity();
+        if is_welcome(activity) {
+            return Ok(Activity::message(words::WELCOME).into());
+        }
+        let text = activity.text_without_mentions();
+        let text = text.trim();
+        if text.is_empty() {
+            let hint = if has_files(activity) { words::ATTACHMENTS } else { words::EMPTY };
+            return Ok(Activity::message(hint).into());
+        }
+        let Some(profiles) = &self.profiles else {
+            let key = Agent::conversation(activity, None);
+            return Ok(Activity::message(self.agent.answer(&key, text).await?.text).into());
+        };
+        if text.eq_ignore_ascii_case("sign out") {
+            profiles.sign_out(activity).await?;
+            return Ok(Activity::message(words::SIGNED_OUT).into());
+        }
+        // Before anything else has an effect: a message that waits comes back and is handled from the start.
+        let Access::Ready(name) = profiles.name(&turn).await? else { return Ok(Outcome::Parked) };
+        // In a group every user has a conversation of their own with the agent.
+        let key = Agent::conversation(activity, activity.user_key().as_ref());
+        let answer = self.agent.answer(&key, text).await?;
+        let text = if answer.begins { format!("Hello {name}!\n\n{}", answer.text) } else { answer.text };
+        Ok(Activity::message(text).into())
     }
-    let text = activity.text_without_mentions();
-    let text = text.trim();
-    if text.is_empty() {
-        let hint = if has_files(activity) { words::ATTACHMENTS } else { words::EMPTY };
-        return Ok(Activity::message(hint).into());
-    }
-    let answer = agent.answer(&activity.conversation_key(), text).await?;
-    // An agent may come to nothing, for example after a tool call without a word; silence would look like a fault.
-    let answer = if answer.trim().is_empty() { words::EMPTY.to_owned() } else { answer };
-    Ok(Activity::message(answer).into())
 }
 
 /// Teams adds an HTML copy of the text as an attachment; that is no file.

@@ -7,7 +7,12 @@ use botframework_activity::{ChannelAuthenticator, ChannelKeys, ConnectorClient};
 use entra_auth::{Body, BuildError, ConfidentialClient, HttpTransport, ReqwestTransport, TransportError};
 use foundry_client::FoundryClient;
 
-use crate::{agent::Agent, bot::Bot, settings::Config};
+use crate::{
+    agent::Agent,
+    bot::Bot,
+    profile::{Parts, Profiles},
+    settings::Config,
+};
 
 /// Builds everything. Nothing is sent yet.
 pub(crate) fn build(config: &Config) -> Result<Bot, BuildError> {
@@ -17,7 +22,7 @@ pub(crate) fn build(config: &Config) -> Result<Bot, BuildError> {
         .authority(config.authority.clone())
         .transport(Arc::clone(&transport))
         .build()?;
-    let credential = Arc::new(entra);
+    let credential = Arc::new(entra.clone());
 
     let keys = ChannelKeys::fetched(Arc::clone(&transport));
     let mut authenticator = ChannelAuthenticator::builder(config.app_id.clone(), config.tenants.clone(), keys);
@@ -31,10 +36,26 @@ pub(crate) fn build(config: &Config) -> Result<Bot, BuildError> {
 
     let watched = Arc::new(Watched(Arc::clone(&transport)));
     let connector = ConnectorClient::builder(watched, credential.clone()).build()?;
-    let foundry =
-        FoundryClient::builder(&config.foundry_endpoint).credential(credential).transport(transport).build()?;
+    let foundry = FoundryClient::builder(&config.foundry_endpoint)
+        .credential(credential)
+        .transport(Arc::clone(&transport))
+        .build()?;
     let agent = Agent::new(foundry, config.agent.clone());
-    Ok(Bot::start(config, authenticator, connector, agent))
+    let profiles = match &config.sso {
+        None => None,
+        Some(sso) => {
+            let parts = Parts {
+                client: entra,
+                authority: config.authority.clone(),
+                tenants: config.tenants.clone(),
+                transport,
+                connector: connector.clone(),
+                policy: authenticator.policy().clone(),
+            };
+            Some(Profiles::new(sso, parts)?)
+        }
+    };
+    Ok(Bot::start(config, authenticator, connector, agent, profiles))
 }
 
 /// Says what the connector answered, as a hop line.

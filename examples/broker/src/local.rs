@@ -64,7 +64,9 @@ pub(crate) async fn run(arguments: Arguments) -> ExitCode {
         None => eprintln!(
             "The agent is reached with the bot's own identity: every user sees the same data. --sso is the per-user form."
         ),
-        Some(_) => eprintln!("Users are signed in, and what is done for them is done with their own tokens."),
+        Some(_) => eprintln!(
+            "Users are signed in, and Graph is asked with their own tokens; the agent itself answers with the bot's identity."
+        ),
     }
     eprintln!();
 

@@ -6,6 +6,7 @@ mod clients;
 #[cfg(feature = "sandbox")]
 mod local;
 mod logs;
+mod profile;
 mod server;
 mod settings;
 mod words;

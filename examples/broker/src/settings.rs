@@ -152,6 +152,10 @@ fn tenants<L: Fn(&str) -> Option<String>>(settings: &mut Settings<L>, own: Optio
 
 fn sso_config<L: Fn(&str) -> Option<String>>(settings: &mut Settings<L>, bot: Option<&ClientId>) -> Option<SsoConfig> {
     let app_id = settings.optional::<ClientId>("BOT_SSO_APP_ID")?.or_else(|| bot.cloned())?;
+    if bot.is_some_and(|bot| *bot != app_id) {
+        settings
+            .problem("BOT_SSO_APP_ID is not BOT_APP_ID: this broker has one credential, so both are one registration");
+    }
     let resource = settings.parsed("BOT_SSO_RESOURCE", format!("api://botid-{app_id}"))?;
     let connection = settings.parsed("OAUTH_CONNECTION_NAME", "SERVICE_CONNECTION".to_owned())?;
     let token_service = settings.optional::<Url>("BOT_TOKEN_SERVICE_URL")?;

@@ -15,6 +15,10 @@ pub(crate) const EMPTY: &str = "I am ready. Write me a question.";
 pub(crate) const ATTACHMENTS: &str = "I can read text only, not files or pictures. Write me your question.";
 /// The first words in a new conversation.
 pub(crate) const WELCOME: &str = "Hello! Ask me something; I remember what we talk about in this chat.";
+/// The answer when the agent has nothing to say.
+pub(crate) const NOTHING: &str = "I have no answer to that.";
+/// The answer to `sign out`.
+pub(crate) const SIGNED_OUT: &str = "You are signed out.";
 /// The refusal of users whose organisation is not let in.
 pub(crate) const FOREIGN: &str = "This bot is not available to your organisation.";
 

@@ -363,6 +363,7 @@ pub(crate) fn settings_of(shared: &Shared) -> Vec<(&'static str, String)> {
         ("BOT_APP_PASSWORD", text(constants::BOT_APP_SECRET)),
         ("BOT_OPENID_METADATA_URL", format!("{base}/botframework/v1/.well-known/openidconfiguration")),
         ("BOT_TOKEN_SERVICE_URL", format!("{base}/tokenservice")),
+        ("GRAPH_BASE_URL", format!("{base}/graph")),
         ("BOT_CONNECTOR_HOSTS", text(host)),
         ("BOT_SSO_APP_ID", text(constants::SSO_APP_ID)),
         ("BOT_SSO_RESOURCE", text(constants::SSO_RESOURCE)),

@@ -59,9 +59,10 @@ impl Exchange {
         self.replies.iter().filter(|entry| is_message(entry)).collect()
     }
 
-    /// The texts of the visible messages, a paragraph each.
+    /// The texts of the visible messages, a paragraph each; cards have none.
     pub fn text(&self) -> String {
-        self.messages().iter().map(|entry| entry.text()).collect::<Vec<_>>().join("\n\n")
+        let texts = self.messages().into_iter().map(Entry::text).filter(|text| !text.is_empty());
+        texts.collect::<Vec<_>>().join("\n\n")
     }
 
     /// How many messages the bot made for this. More than one is a second answer.
@@ -100,9 +101,14 @@ pub(crate) async fn answers(channel: &Channel, looking: Looking<'_>, wait: &Wait
     // A refused POST has no answer to wait for.
     while exchange.posted.is_success() {
         let limit = if exchange.answered { until.min(Instant::now() + wait.settle) } else { until };
-        // Nothing happened until the limit: quiet after an answer, or out of time.
         if tokio::time::timeout_at(limit, changes.changed()).await.is_err() {
-            break;
+            // Nothing happened until the limit: quiet after an answer, or out of time. One more look, since a card is
+            // visible a moment before its sign-in has begun, and is no answer any more then.
+            exchange = look(channel, looking, wait, exchange.posted);
+            if exchange.answered || Instant::now() >= until {
+                break;
+            }
+            continue;
         }
         changes.mark_unchanged();
         let next = look(channel, looking, wait, exchange.posted.clone());
