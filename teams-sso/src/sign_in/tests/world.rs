@@ -53,6 +53,7 @@ static LOG: LazyLock<Captured> = LazyLock::new(|| {
         .with_env_filter("teams_sso=trace,botframework_activity=trace,entra_auth=trace")
         .with_span_events(tracing_subscriber::fmt::format::FmtSpan::FULL)
         .with_ansi(false)
+        .without_time()
         .with_writer(captured.clone())
         .init();
     captured
