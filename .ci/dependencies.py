@@ -32,6 +32,10 @@ def main():
         print(f"{package} {' '.join(flags) or '(default)'}: {len(found)} crates, at most {limit}: {verdict}")
         if bad:
             print(f"  must not be there: {', '.join(bad)}")
+    deployed = {crate.split()[0] for crate in crates("broker", ["--no-default-features"])}
+    if "m365-sandbox" in deployed:
+        failed = True
+        print("the broker without default features contains the sandbox")
     ours = {"entra-auth", "botframework-activity", "foundry-client", "teams-sso"}
     tree = subprocess.run(
         ["cargo", "tree", "--workspace", "-d", "-e", "normal", "--prefix", "none", "--depth", "0", "--locked"],

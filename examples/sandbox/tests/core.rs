@@ -31,6 +31,7 @@ async fn settings_are_those_of_a_bot() {
         ("BOT_APP_PASSWORD", BOT_APP_SECRET.to_owned()),
         ("BOT_OPENID_METADATA_URL", format!("{base}/botframework/v1/.well-known/openidconfiguration")),
         ("BOT_TOKEN_SERVICE_URL", format!("{base}/tokenservice")),
+        ("GRAPH_BASE_URL", format!("{base}/graph")),
         ("BOT_CONNECTOR_HOSTS", "127.0.0.1".to_owned()),
         ("BOT_SSO_APP_ID", BOT_APP_ID.to_owned()),
         ("BOT_SSO_RESOURCE", format!("api://botid-{BOT_APP_ID}")),

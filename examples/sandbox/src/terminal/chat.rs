@@ -96,7 +96,8 @@ impl Chat {
         self.hops.restart();
         let exchange = self.conversation.say(message).await;
         let mut out = io::stdout().lock();
-        let text = exchange.text();
+        // Without an answer all that stands there is the placeholder.
+        let text = if exchange.answered { exchange.text() } else { String::new() };
         if !text.is_empty() {
             writeln!(out, "{text}\n")?;
             out.flush()?;
