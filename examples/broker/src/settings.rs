@@ -137,7 +137,8 @@ fn tenants<L: Fn(&str) -> Option<String>>(settings: &mut Settings<L>, own: Optio
     for text in &named {
         match text.parse::<TenantId>() {
             Ok(tenant) if tenant.is_guid() => tenants.push(tenant),
-            _ => settings.problem("ALLOWED_TENANT_IDS is malformed: expected tenant ids (GUIDs) separated by commas, or *"),
+            _ => settings
+                .problem("ALLOWED_TENANT_IDS is malformed: expected tenant ids (GUIDs) separated by commas, or *"),
         }
     }
     if named.is_empty() {
