@@ -149,20 +149,21 @@ struct ClientCredentials {
     scopes: Scopes,
 }
 
+#[async_trait]
 impl Grant for ClientCredentials {
     fn name(&self) -> &'static str {
         "client_credentials"
     }
 
-    fn request(&self, claims: Option<&ClaimsChallenge>, id: &CorrelationId) -> Result<Request<Body>, Error> {
+    async fn request(&self, claims: Option<&ClaimsChallenge>, id: &CorrelationId) -> Result<Request<Body>, Error> {
         let form = vec![("grant_type", "client_credentials".into()), ("scope", self.scopes.as_str().into())];
-        self.identity.request(&self.tenant, form, claims, id)
+        self.identity.request(&self.tenant, form, claims, id).await
     }
 }
 
 impl Identity {
     /// Completes a grant's own parameters with who asks and how it proves that.
-    pub(super) fn request<'a>(
+    pub(super) async fn request<'a>(
         &'a self,
         tenant: &TenantId,
         mut form: Form<'a>,

@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use http::Request;
 use tokio::{
     sync::Semaphore,
@@ -45,11 +46,12 @@ struct FlightKey {
 }
 
 /// One grant: makes a fresh request for each attempt, since an assertion must not be sent twice.
+#[async_trait]
 pub(super) trait Grant: Send + Sync + 'static {
     /// The name under which spans and events report it.
     fn name(&self) -> &'static str;
 
-    fn request(&self, claims: Option<&ClaimsChallenge>, id: &CorrelationId) -> Result<Request<Body>, Error>;
+    async fn request(&self, claims: Option<&ClaimsChallenge>, id: &CorrelationId) -> Result<Request<Body>, Error>;
 
     /// What became of a token before it is kept, such as a cap of its life.
     fn finish(&self, token: AccessToken) -> Result<AccessToken, Error> {
@@ -170,7 +172,7 @@ impl Engine {
         let mut attempt = 1;
         loop {
             tracing::Span::current().record("attempt", attempt);
-            let error = match self.exchange(grant.request(claims, id)?, deadline).await {
+            let error = match self.exchange(grant.request(claims, id).await?, deadline).await {
                 Ok(token) => return grant.finish(token),
                 Err(error) => error,
             };

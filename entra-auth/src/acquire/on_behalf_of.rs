@@ -72,19 +72,20 @@ struct Exchange {
     clock: Arc<dyn Clock>,
 }
 
+#[async_trait]
 impl Grant for Exchange {
     fn name(&self) -> &'static str {
         "on_behalf_of"
     }
 
-    fn request(&self, claims: Option<&ClaimsChallenge>, id: &CorrelationId) -> Result<Request<Body>, Error> {
+    async fn request(&self, claims: Option<&ClaimsChallenge>, id: &CorrelationId) -> Result<Request<Body>, Error> {
         let form = vec![
             ("grant_type", GRANT_JWT_BEARER.into()),
             ("requested_token_use", "on_behalf_of".into()),
             ("scope", self.scopes.as_str().into()),
             ("assertion", self.assertion.raw().expose().into()),
         ];
-        self.identity.request(self.assertion.user_key().tenant(), form, claims, id)
+        self.identity.request(self.assertion.user_key().tenant(), form, claims, id).await
     }
 
     fn finish(&self, token: AccessToken) -> Result<AccessToken, Error> {
