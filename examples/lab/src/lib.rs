@@ -1,0 +1,69 @@
+//! What the drivers share: their contract with the harness.
+//!
+//! A driver reads its inputs from the environment (`PERF_FIXTURES`, `PERF_N`, `PERF_WARM`, `PERF_MODE`, …) and prints one
+//! JSON object as its last line: operations, CPU and wall time in nanoseconds, and what is particular to it.
+
+use std::{fs, path::PathBuf, time::Instant};
+
+/// A variable of the contract.
+#[must_use]
+#[allow(clippy::disallowed_methods)] // the contract of the harness is the environment
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// A number of the contract, or its default.
+#[must_use]
+pub fn number(name: &str, default: usize) -> usize {
+    variable(name).and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// A file of the fixtures.
+///
+/// # Panics
+///
+/// When `PERF_FIXTURES` is not set or holds no such file: run the harness's `setup.py` first.
+#[must_use]
+#[allow(clippy::expect_used)]
+pub fn fixture(path: &str) -> Vec<u8> {
+    let folder = variable("PERF_FIXTURES").expect("PERF_FIXTURES names the folder of fixtures; run setup.py first");
+    fs::read(PathBuf::from(folder).join(path)).expect("a fixture of that name")
+}
+
+/// A stopwatch for wall time and for the CPU time of the whole process.
+#[derive(Debug)]
+pub struct Watch {
+    wall: Instant,
+    cpu: u64,
+}
+
+impl Watch {
+    /// Starts it.
+    #[must_use]
+    pub fn start() -> Self {
+        Self { wall: Instant::now(), cpu: cpu_ns() }
+    }
+
+    /// The members of the contract that every driver prints.
+    #[must_use]
+    pub fn stop(&self, operations: usize) -> serde_json::Map<String, serde_json::Value> {
+        let wall_ns = u64::try_from(self.wall.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        // The kernel counts in ticks of 10 ms where nothing finer is to be had; a driver that keeps one core busy takes
+        // the finer of the two.
+        let cpu_ns = cpu_ns().saturating_sub(self.cpu);
+        let mut members = serde_json::Map::new();
+        members.insert("n".into(), operations.into());
+        members.insert("cpu_ns".into(), cpu_ns.into());
+        members.insert("wall_ns".into(), wall_ns.into());
+        members
+    }
+}
+
+/// User and system time of all threads, from `/proc/self/schedstat` of each task (nanoseconds).
+fn cpu_ns() -> u64 {
+    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    tasks
+        .filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok())
+        .filter_map(|text| text.split_whitespace().next().and_then(|first| first.parse::<u64>().ok()))
+        .sum()
+}
