@@ -87,6 +87,13 @@ kinds! {
     NotYetValid => "not-yet-valid", "the token is not valid yet";
     /// The token lives longer than any real one.
     LifetimeTooLong => "lifetime-too-long", "the token lives longer than any real one";
+    /// The token, or the sign-in it stems from, is longer ago than the application accepts. The user signs in again.
+    TooOld => "too-old", "the token or its sign-in is too long ago";
+    /// `nonce` is not the one that was sent with the sign-in, or one is there where none was sent: an id token of another
+    /// sign-in.
+    NonceMismatch => "nonce-mismatch", "the id token belongs to another sign-in";
+    /// `c_hash` or `at_hash` is not that of the code or the access token at hand.
+    HashMismatch => "hash-mismatch", "the id token belongs to another code or access token";
     /// The tenant policy does not let this tenant in. The operator decides.
     TenantNotAllowed => "tenant-not-allowed", "the token's tenant is not allowed";
     /// The key is published for another issuer.

@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc};
 
 use time::OffsetDateTime;
 
-use super::principal::{Principal, TokenType, TokenVersion, UntrustedDisplay};
+use super::principal::{Principal, TokenType, TokenVersion, UntrustedDisplay, display, has_more_groups};
 use crate::{Claims, ClientId, ObjectId, Secret, TenantId, TokenError, TokenErrorKind, UserKey};
 
 /// A token that passed every check, by what it stands for.
@@ -160,7 +160,7 @@ macro_rules! shared {
             /// Names to show to people, and for nothing else.
             #[must_use]
             pub fn untrusted_display(&self) -> UntrustedDisplay<'_> {
-                self.0.display()
+                display(&self.0.claims)
             }
 
             /// Every claim of the token, the ones without a getter too.
@@ -220,13 +220,7 @@ impl UserToken {
     /// in `_claim_names`).
     #[must_use]
     pub fn has_more_groups(&self) -> bool {
-        let elsewhere = self
-            .0
-            .claims
-            .raw("_claim_names")
-            .and_then(|raw| serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(raw.get()).ok());
-        self.0.claims.raw("hasgroups").is_some_and(|raw| matches!(raw.get(), "true" | "\"true\""))
-            || elsewhere.is_some_and(|names| names.contains_key("groups"))
+        has_more_groups(&self.0.claims)
     }
 
     /// The token itself. It is for this API alone: never send it on; exchange it, see [`UserToken::assertion_for`].

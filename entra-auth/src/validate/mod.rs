@@ -1,6 +1,8 @@
-//! Validation of Entra access tokens: who may come in, and what a token says.
+//! Validation of Entra's tokens: who may come in, who signed in, and what a token says.
 
 mod assertion;
+mod id_token;
+mod issuer;
 mod kind;
 mod policy;
 mod principal;
@@ -10,6 +12,7 @@ mod validator;
 
 pub use self::{
     assertion::UserAssertion,
+    id_token::{IdToken, IdTokenValidator, IdTokenValidatorBuilder},
     kind::{AppToken, UserToken, ValidatedToken},
     policy::{AllowedCallers, TenantPolicy},
     principal::{TokenVersion, UntrustedDisplay},

@@ -62,16 +62,7 @@ impl Principal {
         expires_on: OffsetDateTime,
         raw: Secret,
     ) -> Result<Self, TokenError> {
-        for name in TEXTS {
-            claims.string(name)?;
-        }
-        for name in LISTS {
-            claims.strings(name)?;
-        }
-        // Delegation in which one party vouches for another; Entra never sends these to an API.
-        if ["actor", "actortoken"].iter().any(|name| claims.raw(name).is_some()) {
-            return Err(TokenErrorKind::ActorNotAllowed.into());
-        }
+        check_types(&claims)?;
         let idtyp = match claims.string("idtyp")? {
             None => None,
             Some("user") => Some(TokenType::User),
@@ -111,15 +102,40 @@ impl Principal {
         })
     }
 
-    pub(super) fn display(&self) -> UntrustedDisplay<'_> {
-        let text = |name| self.claims.string(name).ok().flatten();
-        let username = ["preferred_username", "unique_name", "upn"].into_iter().find_map(text);
-        UntrustedDisplay { name: text("name"), username }
-    }
-
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.claims.string(name).ok().flatten()
     }
+}
+
+/// Every known claim has its type, and none of them lets one party vouch for another.
+pub(super) fn check_types(claims: &Claims) -> Result<(), TokenError> {
+    for name in TEXTS {
+        claims.string(name)?;
+    }
+    for name in LISTS {
+        claims.strings(name)?;
+    }
+    // Entra never sends these to an application.
+    if ["actor", "actortoken"].iter().any(|name| claims.raw(name).is_some()) {
+        return Err(TokenErrorKind::ActorNotAllowed.into());
+    }
+    Ok(())
+}
+
+/// Names to show to people.
+pub(super) fn display(claims: &Claims) -> UntrustedDisplay<'_> {
+    let text = |name| claims.string(name).ok().flatten();
+    let username = ["preferred_username", "unique_name", "upn"].into_iter().find_map(text);
+    UntrustedDisplay { name: text("name"), username }
+}
+
+/// Whether a user is in more groups than a token has room for (`hasgroups`, or `groups` in `_claim_names`).
+pub(super) fn has_more_groups(claims: &Claims) -> bool {
+    let elsewhere = claims
+        .raw("_claim_names")
+        .and_then(|raw| serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(raw.get()).ok());
+    claims.raw("hasgroups").is_some_and(|raw| matches!(raw.get(), "true" | "\"true\""))
+        || elsewhere.is_some_and(|names| names.contains_key("groups"))
 }
 
 /// Claims that are strings whenever they are there.
@@ -149,6 +165,14 @@ const TEXTS: &[&str] = &[
     "ipaddr",
     "idp",
     "sid",
+    "nonce",
+    "c_hash",
+    "at_hash",
+    "login_hint",
+    "xms_ftd",
+    "xms_par_app_azp",
+    "xms_act_fct",
+    "xms_sub_fct",
 ];
 
 /// Claims that are arrays of strings whenever they are there.
@@ -160,6 +184,6 @@ pub(super) fn tenant_of(claims: &Claims) -> Result<TenantId, TokenError> {
     if tenant.is_guid() { Ok(tenant) } else { Err(TokenErrorKind::MalformedClaim.into()) }
 }
 
-fn id<T: std::str::FromStr>(text: &str) -> Result<T, TokenError> {
+pub(super) fn id<T: std::str::FromStr>(text: &str) -> Result<T, TokenError> {
     text.parse().map_err(|_| TokenErrorKind::MalformedClaim.into())
 }

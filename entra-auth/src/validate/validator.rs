@@ -4,13 +4,14 @@ use http::HeaderMap;
 use time::OffsetDateTime;
 
 use super::{
-    AllowedCallers, TenantKeys, TenantPolicy, ValidatedToken,
-    principal::{Principal, TokenVersion, tenant_of},
+    AllowedCallers, TenantPolicy, ValidatedToken,
+    issuer::Issuers,
+    principal::{Principal, TokenVersion},
     remembered::Remembered,
 };
 use crate::{
-    Algorithm, Authority, BuildError, Claims, Clock, Cloud, HttpTransport, KeySource, Lifetime, Secret, SigningKey,
-    SystemClock, TenantId, TokenError, TokenErrorKind, UnverifiedToken, bearer, is_loopback,
+    Algorithm, Authority, BuildError, Claims, Clock, HttpTransport, KeySource, Lifetime, Secret, SystemClock,
+    TokenError, TokenErrorKind, UnverifiedToken, bearer,
     jwt::{MAX_TOKEN, token_digest},
 };
 
@@ -43,10 +44,8 @@ pub struct AccessTokenValidator(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    authority: Authority,
-    v1_issuer: Option<String>,
+    issuers: Issuers,
     audiences: Vec<String>,
-    policy: TenantPolicy,
     keys: Arc<dyn KeySource>,
     clock: Arc<dyn Clock>,
     lifetime: Lifetime,
@@ -110,8 +109,8 @@ fn note(error: TokenError) -> TokenError {
     error
 }
 
-/// Entra signs access tokens with this alone, whatever else its keys could do.
-const ALLOWED: &[Algorithm] = &[Algorithm::RS256];
+/// Entra signs tokens with this alone, whatever else its keys could do.
+pub(super) const ALLOWED: &[Algorithm] = &[Algorithm::RS256];
 
 impl Inner {
     async fn validate(&self, token: &str) -> Result<ValidatedToken, TokenError> {
@@ -126,60 +125,15 @@ impl Inner {
             return Ok(known);
         }
         let unverified = UnverifiedToken::parse(token)?;
-        let issued = self.judge_issuer(unverified.unverified_claims())?;
+        let issued = self.issuers.judge(unverified.unverified_claims())?;
         let verified = unverified.verify(&*self.keys, &issued.issuer, ALLOWED).await?;
-        self.judge_key(verified.key(), &issued)?;
+        self.issuers.judge_key(verified.key(), &issued)?;
         let claims = verified.into_claims();
         self.judge_audience(claims.audience()?)?;
         let expires_on = claims.check_lifetime(self.clock.now(), self.lifetime)?;
         let validated = self.judge_kind(claims, issued.version, expires_on, token)?;
         self.remembered.put(digest, revision, validated.clone());
         Ok(validated)
-    }
-
-    /// Tenant and issuer belong together and are allowed. Judged before the signature, because they choose the key.
-    fn judge_issuer(&self, claims: &Claims) -> Result<Issued, TokenError> {
-        let issuer = claims.required_string("iss")?;
-        let tenant = tenant_of(claims)?;
-        if !self.policy.allows(&tenant) {
-            return Err(TokenErrorKind::TenantNotAllowed.into());
-        }
-        let issuer_v2 = self.authority.issuer_v2(&tenant);
-        let version = if issuer == issuer_v2 {
-            TokenVersion::V2
-        } else if self.v1_issuer(&tenant).is_some_and(|v1| issuer == v1) {
-            TokenVersion::V1
-        } else {
-            return Err(TokenErrorKind::IssuerMismatch.into());
-        };
-        match (claims.string("ver")?, version) {
-            (None, _) | (Some("1.0"), TokenVersion::V1) | (Some("2.0"), TokenVersion::V2) => {}
-            _ => return Err(TokenErrorKind::IssuerMismatch.into()),
-        }
-        Ok(Issued { issuer: issuer.to_owned(), issuer_v2, tenant, version })
-    }
-
-    fn v1_issuer(&self, tenant: &TenantId) -> Option<String> {
-        match &self.v1_issuer {
-            Some(template) => Some(template.replace(PLACEHOLDER, tenant.as_str())),
-            None => self.authority.issuer_v1(tenant),
-        }
-    }
-
-    /// The key is published for this issuer, in this cloud.
-    fn judge_key(&self, key: &SigningKey, issued: &Issued) -> Result<(), TokenError> {
-        if let Some(of_key) = key.issuer() {
-            let of_key = of_key.replace(PLACEHOLDER, issued.tenant.as_str());
-            // The second branch lets version 1 tokens pass with the keys of version 2 metadata.
-            if of_key != issued.issuer && of_key != issued.issuer_v2 {
-                return Err(TokenErrorKind::KeyIssuerMismatch.into());
-            }
-        }
-        let ours = self.authority.cloud().and_then(cloud_instance);
-        if ours.zip(key.cloud_instance_name()).is_some_and(|(ours, of_key)| ours != of_key) {
-            return Err(TokenErrorKind::CloudMismatch.into());
-        }
-        Ok(())
     }
 
     fn judge_audience(&self, audience: &str) -> Result<(), TokenError> {
@@ -213,26 +167,6 @@ impl Inner {
     }
 }
 
-/// Who issued a token, by its own word and the policy's.
-struct Issued {
-    issuer: String,
-    issuer_v2: String,
-    tenant: TenantId,
-    version: TokenVersion,
-}
-
-/// Stands for the tenant in the issuers of metadata and keys.
-const PLACEHOLDER: &str = "{tenantid}";
-
-/// `cloud_instance_name` of keys, where it is known.
-fn cloud_instance(cloud: Cloud) -> Option<&'static str> {
-    match cloud {
-        Cloud::Public => Some("microsoftonline.com"),
-        Cloud::UsGovernment => Some("microsoftonline.us"),
-        Cloud::China => None,
-    }
-}
-
 /// Settings of an [`AccessTokenValidator`].
 #[must_use]
 pub struct AccessTokenValidatorBuilder {
@@ -251,7 +185,7 @@ pub struct AccessTokenValidatorBuilder {
 }
 
 impl AccessTokenValidatorBuilder {
-    /// Where the keys come from. Default: [`TenantKeys`] of this authority and policy.
+    /// Where the keys come from. Default: [`TenantKeys`](crate::TenantKeys) of this authority and policy.
     pub fn keys(mut self, keys: Arc<dyn KeySource>) -> Self {
         self.keys = Some(keys);
         self
@@ -329,24 +263,15 @@ impl AccessTokenValidatorBuilder {
                 "a validator needs the audiences that tokens are accepted for, none of them empty",
             ));
         }
-        self.policy.check()?;
-        if self.v1_issuer.as_ref().is_some_and(|template| !is_issuer_template(template)) {
-            return Err(BuildError::new("the version 1 issuer must be an https URL with one {tenantid}"));
-        }
+        let issuers = Issuers { authority: self.authority, v1_issuer: self.v1_issuer, policy: self.policy };
+        issuers.check()?;
         let keys = match self.keys {
             Some(keys) => keys,
-            None => {
-                let builder =
-                    TenantKeys::builder(self.authority.clone(), self.policy.clone()).clock(self.clock.clone());
-                let keys = self.transport.into_iter().fold(builder, |builder, transport| builder.transport(transport));
-                Arc::new(keys.build()?)
-            }
+            None => issuers.own_keys(self.transport, &self.clock)?,
         };
         Ok(AccessTokenValidator(Arc::new(Inner {
-            authority: self.authority,
-            v1_issuer: self.v1_issuer,
+            issuers,
             audiences: self.audiences,
-            policy: self.policy,
             keys,
             clock: self.clock,
             lifetime: self.lifetime,
@@ -366,9 +291,4 @@ impl fmt::Debug for AccessTokenValidatorBuilder {
             .field("policy", &self.policy)
             .finish_non_exhaustive()
     }
-}
-
-fn is_issuer_template(template: &str) -> bool {
-    let url = url::Url::parse(&template.replace(PLACEHOLDER, "tenant"));
-    template.matches(PLACEHOLDER).count() == 1 && url.is_ok_and(|url| url.scheme() == "https" || is_loopback(&url))
 }
