@@ -87,11 +87,13 @@ impl TokenRequest {
 pub struct AccessToken(Arc<Token>);
 
 struct Token {
-    secret: Secret,
-    header: HeaderValue,
+    /// The value of the header, scheme and token: one copy in memory, wiped on drop.
+    header: Secret,
     expires_on: OffsetDateTime,
     refresh_on: Option<OffsetDateTime>,
 }
+
+const SCHEME: &str = "Bearer ";
 
 impl AccessToken {
     /// Wraps a token that is valid until `expires_on`.
@@ -100,26 +102,27 @@ impl AccessToken {
     ///
     /// [`ErrorKind::Protocol`] when the text is empty or no header value.
     pub fn new(token: impl Into<Secret>, expires_on: OffsetDateTime) -> Result<Self, Error> {
-        let secret = token.into();
+        let token = token.into();
         let visible = |b: u8| (0x21..=0x7e).contains(&b);
-        if secret.is_empty() || !secret.expose().bytes().all(visible) {
+        if token.is_empty() || !token.expose().bytes().all(visible) {
             return Err(Error::new(ErrorKind::Protocol, "the access token is empty or holds impossible characters"));
         }
-        let mut header = HeaderValue::try_from(format!("Bearer {}", secret.expose()))
-            .map_err(|_| Error::new(ErrorKind::Protocol, "the access token is no header value"))?;
-        header.set_sensitive(true);
-        Ok(Self(Arc::new(Token { secret, header, expires_on, refresh_on: None })))
+        let header = Secret::new([SCHEME, token.expose()].concat());
+        Ok(Self(Arc::new(Token { header, expires_on, refresh_on: None })))
     }
 
     /// The same token with the time from which it should be refreshed.
     #[must_use]
-    pub fn with_refresh_on(self, refresh_on: OffsetDateTime) -> Self {
-        Self(Arc::new(Token {
-            secret: self.0.secret.clone(),
-            header: self.0.header.clone(),
-            expires_on: self.0.expires_on,
-            refresh_on: Some(refresh_on),
-        }))
+    pub fn with_refresh_on(mut self, refresh_on: OffsetDateTime) -> Self {
+        match Arc::get_mut(&mut self.0) {
+            Some(token) => token.refresh_on = Some(refresh_on),
+            None => {
+                let Token { header, expires_on, .. } = &*self.0;
+                let (header, expires_on) = (header.clone(), *expires_on);
+                self.0 = Arc::new(Token { header, expires_on, refresh_on: Some(refresh_on) });
+            }
+        }
+        self
     }
 
     /// When the token ends.
@@ -148,26 +151,29 @@ impl AccessToken {
                 "the token was not attached: the request goes to an origin that its audience does not list",
             ));
         }
-        request.headers_mut().insert(AUTHORIZATION, self.0.header.clone());
+        let mut header = HeaderValue::from_str(self.0.header.expose())
+            .map_err(|_| Error::new(ErrorKind::Protocol, "the access token is no header value"))?;
+        header.set_sensitive(true);
+        request.headers_mut().insert(AUTHORIZATION, header);
         Ok(())
     }
 
     /// The token itself, for other libraries that must have it. Inside this family nothing calls it.
     #[must_use]
     pub fn expose(&self) -> &str {
-        self.0.secret.expose()
+        self.0.header.expose().strip_prefix(SCHEME).unwrap_or_default()
     }
 
     /// Whether both are the same token. Takes constant time for different ones.
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || self.0.secret == other.0.secret
+        Arc::ptr_eq(&self.0, &other.0) || self.0.header == other.0.header
     }
 
     /// Bytes this token takes in memory, roughly: what a bounded cache counts.
     #[must_use]
     pub fn weight(&self) -> usize {
-        2 * self.0.secret.expose().len() + size_of::<Token>()
+        self.0.header.expose().len() + size_of::<Token>()
     }
 }
 
