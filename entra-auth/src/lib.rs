@@ -53,9 +53,10 @@ pub use crate::seal::{SealError, SealErrorKind, Sealer};
 #[cfg(feature = "validate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
 pub use crate::validate::{
-    AccessTokenValidator, AccessTokenValidatorBuilder, AllowedCallers, AppToken, IdToken, IdTokenValidator,
-    IdTokenValidatorBuilder, TenantKeys, TenantKeysBuilder, TenantPolicy, TokenVersion, UntrustedDisplay,
-    UserAssertion, UserToken, ValidatedToken,
+    AccessTokenValidator, AccessTokenValidatorBuilder, AgentIdentity, AllowedCallers, AppToken, ClientAuthentication,
+    GroupResolver, GroupResolverBuilder, IdToken, IdTokenValidator, IdTokenValidatorBuilder, InternalClaims,
+    TenantKeys, TenantKeysBuilder, TenantPolicy, TokenVersion, UntrustedDisplay, UserAssertion, UserToken,
+    ValidatedToken,
 };
 pub use crate::{
     authority::{Authority, Cloud, DangerousAuthority},

@@ -2,7 +2,10 @@ use std::{fmt, sync::Arc};
 
 use time::OffsetDateTime;
 
-use super::principal::{Principal, TokenType, TokenVersion, UntrustedDisplay, display, has_more_groups};
+use super::principal::{
+    AgentIdentity, ClientAuthentication, InternalClaims, Principal, TokenType, TokenVersion, UntrustedDisplay, display,
+    has_more_groups,
+};
 use crate::{Claims, ClientId, ObjectId, Secret, TenantId, TokenError, TokenErrorKind, UserKey};
 
 /// A token that passed every check, by what it stands for.
@@ -129,6 +132,42 @@ macro_rules! shared {
                 self.0.expires_on
             }
 
+            /// `iat`: when the token was issued.
+            #[must_use]
+            pub fn issued_at(&self) -> Option<OffsetDateTime> {
+                self.0.time("iat")
+            }
+
+            /// `nbf`: from when on the token counts.
+            #[must_use]
+            pub fn not_before(&self) -> Option<OffsetDateTime> {
+                self.0.time("nbf")
+            }
+
+            /// `iss`: who issued the token.
+            #[must_use]
+            pub fn issuer(&self) -> &str {
+                self.0.text("iss").unwrap_or_default()
+            }
+
+            /// `azpacr` or `appidacr`: how the application proved who it is; `None` also for a way that is not known.
+            #[must_use]
+            pub fn client_authentication(&self) -> Option<ClientAuthentication> {
+                self.0.client_authentication()
+            }
+
+            /// The agent identity behind the token, if there is one.
+            #[must_use]
+            pub fn agent(&self) -> Option<AgentIdentity<'_>> {
+                self.0.agent()
+            }
+
+            /// `aio`, `rh` and `xms_ftd`, which Entra writes for itself.
+            #[must_use]
+            pub fn internal_claims(&self) -> InternalClaims<'_> {
+                self.0.internal_claims()
+            }
+
             /// `roles`: application roles.
             #[must_use]
             pub fn roles(&self) -> &[String] {
@@ -209,6 +248,19 @@ impl UserToken {
         if found { Ok(()) } else { Err(TokenErrorKind::MissingScope.into()) }
     }
 
+    /// `sid`: the session in Entra that the user signed in to.
+    #[must_use]
+    pub fn session_id(&self) -> Option<&str> {
+        self.0.text("sid")
+    }
+
+    /// `acrs`: the authentication contexts that the user's sign-in satisfies, such as `c1`. Where one is missing, answer
+    /// with a claims challenge.
+    #[must_use]
+    pub fn authentication_contexts(&self) -> Vec<String> {
+        self.0.claims.strings("acrs").ok().flatten().unwrap_or_default()
+    }
+
     /// `groups`: object ids of the user's groups, when the registration asks for them. `None` also when there are too
     /// many for a token; see [`UserToken::has_more_groups`].
     #[must_use]
@@ -217,7 +269,7 @@ impl UserToken {
     }
 
     /// Whether the user is in more groups than fit into a token, so that Graph must be asked (`hasgroups`, or `groups`
-    /// in `_claim_names`).
+    /// in `_claim_names`). [`GroupResolver`](crate::GroupResolver) asks.
     #[must_use]
     pub fn has_more_groups(&self) -> bool {
         has_more_groups(&self.0.claims)

@@ -1,6 +1,7 @@
 //! Validation of Entra's tokens: who may come in, who signed in, and what a token says.
 
 mod assertion;
+mod groups;
 mod id_token;
 mod issuer;
 mod kind;
@@ -12,10 +13,11 @@ mod validator;
 
 pub use self::{
     assertion::UserAssertion,
+    groups::{GroupResolver, GroupResolverBuilder},
     id_token::{IdToken, IdTokenValidator, IdTokenValidatorBuilder},
     kind::{AppToken, UserToken, ValidatedToken},
     policy::{AllowedCallers, TenantPolicy},
-    principal::{TokenVersion, UntrustedDisplay},
+    principal::{AgentIdentity, ClientAuthentication, InternalClaims, TokenVersion, UntrustedDisplay},
     tenant_keys::{TenantKeys, TenantKeysBuilder},
     validator::{AccessTokenValidator, AccessTokenValidatorBuilder},
 };

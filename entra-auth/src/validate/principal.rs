@@ -29,6 +29,49 @@ impl std::fmt::Debug for UntrustedDisplay<'_> {
     }
 }
 
+/// How the calling application proved who it is (`azpacr`, in version 1 tokens `appidacr`).
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ClientAuthentication {
+    /// `0`: not at all, a public client.
+    None,
+    /// `1`: with a client secret.
+    Secret,
+    /// `2`: with a certificate or a federated assertion.
+    Certificate,
+}
+
+/// Claims that Entra writes for itself. Their content is undocumented and changes: they are for support cases, never for
+/// a decision.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InternalClaims<'a> {
+    /// `aio`
+    pub aio: Option<&'a str>,
+    /// `rh`
+    pub rh: Option<&'a str>,
+    /// `xms_ftd`
+    pub xms_ftd: Option<&'a str>,
+}
+
+impl std::fmt::Debug for InternalClaims<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("InternalClaims")
+    }
+}
+
+/// What a token says of an agent identity. For the log; an agent is authorised like any application or user.
+///
+/// See <https://learn.microsoft.com/entra/agent-id/agent-token-claims>.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AgentIdentity<'a> {
+    /// `xms_par_app_azp`: the blueprint that the agent was made from.
+    pub blueprint: &'a str,
+    /// Whether the token's subject is an agent's own user account (13 among `xms_sub_fct`).
+    pub is_agent_user: bool,
+}
+
 /// What user and application tokens have in common. Every claim that is known has its type checked here.
 #[derive(Debug)]
 pub(super) struct Principal {
@@ -105,6 +148,11 @@ impl Principal {
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.claims.string(name).ok().flatten()
     }
+
+    /// A time whose form has been checked with the lifetime.
+    pub(super) fn time(&self, name: &str) -> Option<OffsetDateTime> {
+        self.claims.numeric_date(name).ok().flatten()
+    }
 }
 
 /// Every known claim has its type, and none of them lets one party vouch for another.
@@ -121,6 +169,37 @@ pub(super) fn check_types(claims: &Claims) -> Result<(), TokenError> {
     }
     Ok(())
 }
+
+impl Principal {
+    /// `azpacr` or `appidacr`, when it is a known one.
+    pub(super) fn client_authentication(&self) -> Option<ClientAuthentication> {
+        let name = match self.version {
+            TokenVersion::V1 => "appidacr",
+            TokenVersion::V2 => "azpacr",
+        };
+        match self.text(name)? {
+            "0" => Some(ClientAuthentication::None),
+            "1" => Some(ClientAuthentication::Secret),
+            "2" => Some(ClientAuthentication::Certificate),
+            _ => None,
+        }
+    }
+
+    pub(super) fn internal_claims(&self) -> InternalClaims<'_> {
+        InternalClaims { aio: self.text("aio"), rh: self.text("rh"), xms_ftd: self.text("xms_ftd") }
+    }
+
+    pub(super) fn agent(&self) -> Option<AgentIdentity<'_>> {
+        let facets = self.text("xms_sub_fct").unwrap_or_default();
+        // One part that is no number spoils the whole claim.
+        let facets: Option<Vec<u32>> = facets.split_whitespace().map(|facet| facet.parse().ok()).collect();
+        let is_agent_user = facets.unwrap_or_default().contains(&AGENT_USER);
+        self.text("xms_par_app_azp").map(|blueprint| AgentIdentity { blueprint, is_agent_user })
+    }
+}
+
+/// The facet of an agent's user account.
+const AGENT_USER: u32 = 13;
 
 /// Names to show to people.
 pub(super) fn display(claims: &Claims) -> UntrustedDisplay<'_> {

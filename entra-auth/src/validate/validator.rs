@@ -52,6 +52,7 @@ struct Inner {
     user_callers: AllowedCallers,
     app_callers: AllowedCallers,
     infer_app_tokens: bool,
+    max_token_age: Option<Duration>,
     remembered: Remembered,
 }
 
@@ -77,6 +78,7 @@ impl AccessTokenValidator {
             user_callers: AllowedCallers::Any,
             app_callers: AllowedCallers::nobody(),
             infer_app_tokens: false,
+            max_token_age: None,
             remember: 4096,
         }
     }
@@ -121,7 +123,7 @@ impl Inner {
         // Read before the work: if a key disappears meanwhile, the outcome is remembered for a state that is gone.
         let revision = self.keys.revision();
         if let Some(known) = self.remembered.get(&digest, revision) {
-            known.principal().claims.check_lifetime(self.clock.now(), self.lifetime)?;
+            self.judge_times(&known.principal().claims)?;
             return Ok(known);
         }
         let unverified = UnverifiedToken::parse(token)?;
@@ -130,10 +132,23 @@ impl Inner {
         self.issuers.judge_key(verified.key(), &issued)?;
         let claims = verified.into_claims();
         self.judge_audience(claims.audience()?)?;
-        let expires_on = claims.check_lifetime(self.clock.now(), self.lifetime)?;
+        let expires_on = self.judge_times(&claims)?;
         let validated = self.judge_kind(claims, issued.version, expires_on, token)?;
         self.remembered.put(digest, revision, validated.clone());
         Ok(validated)
+    }
+
+    /// Lifetime and age, on every use of a token.
+    fn judge_times(&self, claims: &Claims) -> Result<OffsetDateTime, TokenError> {
+        let now = self.clock.now();
+        let expires_on = claims.check_lifetime(now, self.lifetime)?;
+        if let Some(max_age) = self.max_token_age {
+            let issued_at = claims.required_numeric_date("iat")?;
+            if now - issued_at > max_age + self.lifetime.leeway() {
+                return Err(TokenErrorKind::TooOld.into());
+            }
+        }
+        Ok(expires_on)
     }
 
     fn judge_audience(&self, audience: &str) -> Result<(), TokenError> {
@@ -181,6 +196,7 @@ pub struct AccessTokenValidatorBuilder {
     user_callers: AllowedCallers,
     app_callers: AllowedCallers,
     infer_app_tokens: bool,
+    max_token_age: Option<Duration>,
     remember: usize,
 }
 
@@ -213,6 +229,13 @@ impl AccessTokenValidatorBuilder {
     /// challenges can reach 28 hours.
     pub fn lifetime(mut self, lifetime: Lifetime) -> Self {
         self.lifetime = lifetime;
+        self
+    }
+
+    /// How long ago a token may have been issued (`iat`, which must then be there). For operations that want a fresh
+    /// token, whatever its lifetime. Default: the lifetime alone counts.
+    pub const fn max_token_age(mut self, age: Duration) -> Self {
+        self.max_token_age = Some(age);
         self
     }
 
@@ -278,6 +301,7 @@ impl AccessTokenValidatorBuilder {
             user_callers: self.user_callers,
             app_callers: self.app_callers,
             infer_app_tokens: self.infer_app_tokens,
+            max_token_age: self.max_token_age,
             remembered: Remembered::new(self.remember),
         })))
     }
