@@ -48,8 +48,6 @@ impl Watch {
     #[must_use]
     pub fn stop(&self, operations: usize) -> serde_json::Map<String, serde_json::Value> {
         let wall_ns = u64::try_from(self.wall.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        // The kernel counts in ticks of 10 ms where nothing finer is to be had; a driver that keeps one core busy takes
-        // the finer of the two.
         let cpu_ns = cpu_ns().saturating_sub(self.cpu);
         let mut members = serde_json::Map::new();
         members.insert("n".into(), operations.into());
@@ -59,11 +57,8 @@ impl Watch {
     }
 }
 
-/// User and system time of all threads, from `/proc/self/schedstat` of each task (nanoseconds).
+/// User and system time of all threads.
 fn cpu_ns() -> u64 {
-    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
-    tasks
-        .filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok())
-        .filter_map(|text| text.split_whitespace().next().and_then(|first| first.parse::<u64>().ok()))
-        .sum()
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
 }
