@@ -4,6 +4,8 @@
 #[cfg(feature = "acquire")]
 mod acquire;
 mod authority;
+#[cfg(feature = "axum")]
+mod axum;
 mod claims_challenge;
 mod clock;
 #[cfg(feature = "conformance")]
@@ -13,6 +15,8 @@ mod credential;
 mod error;
 #[cfg(any(feature = "acquire", feature = "validate"))]
 mod flight;
+#[cfg(feature = "validate")]
+mod identity;
 mod ids;
 #[cfg(feature = "validate")]
 mod jwt;
@@ -26,6 +30,8 @@ mod seal;
 mod secret;
 pub mod settings;
 mod store;
+#[cfg(feature = "tower")]
+mod tower;
 mod transport;
 #[cfg(feature = "validate")]
 mod validate;
@@ -40,6 +46,9 @@ pub use crate::acquire::{Certificate, ClientCredential, ConfidentialClient, Conf
 pub use crate::clock::ManualClock;
 #[cfg(feature = "validate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
+pub use crate::identity::RequestIdentity;
+#[cfg(feature = "validate")]
+#[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
 pub use crate::jwt::{
     Algorithm, Claims, JwksClient, JwksClientBuilder, KeyError, KeyErrorKind, KeyLookup, KeySource, Lifetime,
     SigningKey, StaticKeys, TokenError, TokenErrorKind, UnverifiedToken, VerifiedJwt, bearer,
@@ -50,6 +59,9 @@ pub use crate::reqwest_transport::ReqwestTransport;
 #[cfg(feature = "seal")]
 #[cfg_attr(docsrs, doc(cfg(feature = "seal")))]
 pub use crate::seal::{SealError, SealErrorKind, Sealer};
+#[cfg(feature = "tower")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
+pub use crate::tower::{BearerLayer, BearerService};
 #[cfg(feature = "validate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
 pub use crate::validate::{
