@@ -59,6 +59,12 @@ pub use crate::reqwest_transport::ReqwestTransport;
 #[cfg(feature = "seal")]
 #[cfg_attr(docsrs, doc(cfg(feature = "seal")))]
 pub use crate::seal::{SealError, SealErrorKind, Sealer};
+#[cfg(feature = "seal")]
+#[cfg_attr(docsrs, doc(cfg(feature = "seal")))]
+pub use crate::store::SealedStore;
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use crate::store::{RedisReport, RedisStore, RedisStoreBuilder};
 #[cfg(feature = "tower")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
 pub use crate::tower::{BearerLayer, BearerService};

@@ -2,6 +2,10 @@
 
 mod key;
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(feature = "seal")]
+mod sealed;
 mod table;
 
 use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
@@ -9,6 +13,10 @@ use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 
+#[cfg(feature = "redis")]
+pub use self::redis::{RedisReport, RedisStore, RedisStoreBuilder};
+#[cfg(feature = "seal")]
+pub use self::sealed::SealedStore;
 pub use self::{
     key::{Key, Namespace, Partition},
     memory::{MemoryLimits, MemoryStore},
