@@ -6,6 +6,8 @@ mod acquire;
 mod authority;
 #[cfg(feature = "axum")]
 mod axum;
+#[cfg(feature = "validate")]
+mod challenge;
 mod claims_challenge;
 mod clock;
 #[cfg(feature = "conformance")]
@@ -38,10 +40,19 @@ mod validate;
 
 #[cfg(all(feature = "acquire", feature = "validate"))]
 #[cfg_attr(docsrs, doc(cfg(all(feature = "acquire", feature = "validate"))))]
-pub use crate::acquire::OnBehalfOf;
+pub use crate::acquire::{
+    Account, AccountCredential, AgentOnBehalfOf, AuthorizationAnswer, DeviceCode, OnBehalfOf, Prompt, PublicClient,
+    PublicClientBuilder, ReturnPath, SessionKey, SignIn, SignInSession, SignInStore, SignedIn, Users,
+};
 #[cfg(feature = "acquire")]
 #[cfg_attr(docsrs, doc(cfg(feature = "acquire")))]
-pub use crate::acquire::{Certificate, ClientCredential, ConfidentialClient, ConfidentialClientBuilder};
+pub use crate::acquire::{
+    AdminConsent, AdminConsentAnswer, AgentCredential, AgentUser, Certificate, ClientCredential, ConfidentialClient,
+    ConfidentialClientBuilder, Downstream, UnconfirmedTenant,
+};
+#[cfg(feature = "validate")]
+#[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
+pub use crate::challenge::Refusal;
 #[cfg(feature = "test-util")]
 pub use crate::clock::ManualClock;
 #[cfg(feature = "validate")]

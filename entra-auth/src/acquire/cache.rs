@@ -14,7 +14,7 @@ use std::{
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-use crate::{AccessToken, Error, Scopes, TenantId, UserKey};
+use crate::{AccessToken, ClientId, Error, ObjectId, Scopes, TenantId, UserKey};
 
 /// Everything on which a token depends, as a type. Authority, client and credential are those of the one client that
 /// owns the cache.
@@ -33,6 +33,50 @@ pub(super) enum Subject {
     /// A user, by the very assertion that was exchanged.
     #[cfg_attr(not(feature = "validate"), allow(dead_code))]
     OnBehalfOf { user: UserKey, assertion: [u8; 32] },
+    /// A user who signed in, by refresh token; `session` tells long-running processes apart.
+    #[cfg_attr(not(feature = "validate"), allow(dead_code))]
+    Account { user: UserKey, session: Option<[u8; 32]> },
+    /// An agent identity of this blueprint.
+    Agent { agent: ClientId, leg: AgentLeg },
+}
+
+/// The tokens of an agent identity.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) enum AgentLeg {
+    /// What the blueprint gets, with `fmi_path`, to vouch for the agent.
+    Blueprint,
+    /// The agent's own, for a resource.
+    App,
+    /// For the agent's own user account, by object id or name.
+    User(AgentUserId),
+    /// For a person on whose behalf the agent acts.
+    #[cfg_attr(not(feature = "validate"), allow(dead_code))]
+    OnBehalfOf { user: UserKey, assertion: [u8; 32] },
+}
+
+/// The user account of an agent.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) enum AgentUserId {
+    ObjectId(ObjectId),
+    /// In lower case: names are compared without case.
+    Name(Box<str>),
+}
+
+impl Subject {
+    /// The person whose tokens these are.
+    pub(super) const fn user(&self) -> Option<&UserKey> {
+        match self {
+            Self::OnBehalfOf { user, .. }
+            | Self::Account { user, .. }
+            | Self::Agent { leg: AgentLeg::OnBehalfOf { user, .. }, .. } => Some(user),
+            Self::App | Self::Agent { .. } => None,
+        }
+    }
+
+    /// Whether a user can take the tokens back, unlike those of an application.
+    pub(super) const fn is_user(&self) -> bool {
+        self.user().is_some() || matches!(self, Self::Agent { leg: AgentLeg::User(_), .. })
+    }
 }
 
 /// What the cache says to a request.
@@ -125,15 +169,51 @@ impl TokenCache {
         shard.keep(key, Entry::new(token.filter(|_| !fatal), Some(gate)), self.shard_limit, now);
     }
 
+    /// Forgets entries of a user.
+    #[cfg_attr(not(feature = "validate"), allow(dead_code))]
+    pub(super) fn forget(&self, user: &UserKey, which: impl Fn(&CacheKey) -> bool) {
+        let mut shard = self.shard_of(user);
+        let Shard { entries, clock, bytes } = &mut *shard;
+        let ours = |key: &CacheKey| key.subject.user() == Some(user) && which(key);
+        entries.retain(|key, entry| {
+            let gone = ours(key);
+            *bytes -= if gone { entry.weight } else { 0 };
+            !gone
+        });
+        clock.retain(|key| !ours(key));
+    }
+
+    /// Forgets the failures of a user, so that what they have just mended is tried at once.
+    #[cfg_attr(not(feature = "validate"), allow(dead_code))]
+    pub(super) fn forgive(&self, user: &UserKey) {
+        for (key, entry) in &mut self.shard_of(user).entries {
+            if key.subject.user() == Some(user) {
+                entry.failure = None;
+            }
+        }
+    }
+
     #[cfg(test)]
     fn bytes(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().unwrap().bytes).sum()
     }
 
-    #[allow(clippy::indexing_slicing)] // modulo the length
+    /// All entries of a user lie in one shard.
     fn shard(&self, key: &CacheKey) -> MutexGuard<'_, Shard> {
+        match key.subject.user() {
+            Some(user) => self.shard_of(user),
+            None => self.shard_at(self.hasher.hash_one((&key.tenant, &key.subject))),
+        }
+    }
+
+    fn shard_of(&self, user: &UserKey) -> MutexGuard<'_, Shard> {
+        self.shard_at(self.hasher.hash_one(user))
+    }
+
+    #[allow(clippy::indexing_slicing)] // modulo the length
+    fn shard_at(&self, hash: u64) -> MutexGuard<'_, Shard> {
         #[allow(clippy::cast_possible_truncation)]
-        let at = self.hasher.hash_one((&key.tenant, &key.subject)) as usize % SHARDS;
+        let at = hash as usize % SHARDS;
         self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -110,7 +110,6 @@ impl ConfidentialClient {
         &self.0.tenant
     }
 
-    #[cfg(feature = "validate")]
     pub(super) fn inner(&self) -> &Inner {
         &self.0
     }
@@ -162,6 +161,20 @@ impl Grant for ClientCredentials {
 }
 
 impl Identity {
+    pub(super) const fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    #[cfg_attr(not(feature = "validate"), allow(dead_code))]
+    pub(super) const fn client_id(&self) -> &ClientId {
+        &self.client_id
+    }
+
+    /// Whether the application says that it handles claims challenges.
+    pub(super) const fn challenges(&self) -> bool {
+        self.challenges
+    }
+
     /// Completes a grant's own parameters with who asks and how it proves that.
     pub(super) async fn request<'a>(
         &'a self,
@@ -296,11 +309,11 @@ impl ConfidentialClientBuilder {
 }
 
 #[cfg(feature = "reqwest")]
-fn default_transport() -> Result<Arc<dyn HttpTransport>, BuildError> {
+pub(super) fn default_transport() -> Result<Arc<dyn HttpTransport>, BuildError> {
     Ok(Arc::new(crate::ReqwestTransport::new()?))
 }
 
 #[cfg(not(feature = "reqwest"))]
-fn default_transport() -> Result<Arc<dyn HttpTransport>, BuildError> {
+pub(super) fn default_transport() -> Result<Arc<dyn HttpTransport>, BuildError> {
     Err(BuildError::new("no transport: call .transport(..), or turn on feature `reqwest` for a built-in one"))
 }

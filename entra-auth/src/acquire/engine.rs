@@ -3,7 +3,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use http::Request;
+use bytes::Bytes;
+use http::{Request, response::Parts};
 use tokio::{
     sync::Semaphore,
     time::{Instant, timeout_at},
@@ -11,12 +12,13 @@ use tokio::{
 use tracing::Instrument as _;
 
 use super::{
-    cache::{CacheKey, Look, Subject, TokenCache},
-    wire,
+    accounts::Accounts,
+    cache::{CacheKey, Look, TokenCache},
+    wire::{self, Answer, Extras},
 };
 use crate::{
     AccessToken, Body, ClaimsChallenge, Clock, CorrelationId, Deadline, Error, ErrorKind, HttpTransport, RetryPolicy,
-    TokenRequest,
+    TokenRequest, TransportError, TransportErrorKind, UserKey,
     flight::{Flights, Landing, caught},
 };
 
@@ -33,6 +35,8 @@ pub(super) struct Engine {
     pub(super) attempt: Duration,
     /// Bound of all attempts together.
     pub(super) total: Duration,
+    /// Refresh tokens of users, and when they signed out.
+    pub(super) accounts: Accounts,
     cache: TokenCache,
     flights: Flights<FlightKey, Result<AccessToken, Error>>,
     parallel: Semaphore,
@@ -43,6 +47,8 @@ pub(super) struct Engine {
 struct FlightKey {
     key: CacheKey,
     claims: Option<ClaimsChallenge>,
+    /// The user's sign-outs so far: who signs in again does not board a flight from before.
+    epoch: u64,
 }
 
 /// One grant: makes a fresh request for each attempt, since an assertion must not be sent twice.
@@ -52,6 +58,12 @@ pub(super) trait Grant: Send + Sync + 'static {
     fn name(&self) -> &'static str;
 
     async fn request(&self, claims: Option<&ClaimsChallenge>, id: &CorrelationId) -> Result<Request<Body>, Error>;
+
+    /// What came with the token: a refresh token, an id token.
+    fn keep(&self, _extras: &Extras) {}
+
+    /// The grant was refused.
+    fn refused(&self, _error: &Error) {}
 
     /// What became of a token before it is kept, such as a cap of its life.
     fn finish(&self, token: AccessToken) -> Result<AccessToken, Error> {
@@ -67,6 +79,7 @@ impl Engine {
             retry: RetryPolicy::default(),
             attempt: Duration::from_secs(10),
             total: Duration::from_secs(12),
+            accounts: Accounts::default(),
             cache: TokenCache::new(cache_bytes),
             flights: Flights::default(),
             parallel: Semaphore::new(MAX_PARALLEL),
@@ -79,16 +92,18 @@ impl Engine {
         request: &TokenRequest,
         grant: impl FnOnce() -> Arc<dyn Grant>,
     ) -> Result<AccessToken, Error> {
-        let flight = FlightKey { key, claims: request.claims.clone() };
-        let look = match flight.claims {
-            None => self.cache.look(&flight.key, self.clock.now(), request.rejected.as_ref()),
+        let look = match request.claims {
+            None => self.cache.look(&key, self.clock.now(), request.rejected.as_ref()),
             Some(_) => Look::Miss,
         };
+        if let Look::Fresh(token) = look {
+            report("hit", &key);
+            return Ok(token);
+        }
+        let epoch = key.subject.user().map_or(0, |user| self.accounts.epoch(user));
+        let flight = FlightKey { key, claims: request.claims.clone(), epoch };
         match look {
-            Look::Fresh(token) => {
-                report("hit", &flight.key);
-                Ok(token)
-            }
+            Look::Fresh(token) => Ok(token),
             Look::Aging(token) => {
                 report("refresh", &flight.key);
                 let grant = grant();
@@ -143,16 +158,20 @@ impl Engine {
             let result = match timeout_at(deadline, attempts).await {
                 Ok(Some(result)) => result,
                 Ok(None) => Err(cut_off()),
-                Err(_) => Err(Error::new(ErrorKind::Transport, "the token endpoint did not answer in time")),
+                Err(_) => Err(late()),
             };
             let now = engine.clock.now();
+            // What was fetched for a user who has signed out meanwhile belongs to nobody.
+            if flight.key.subject.user().is_some_and(|user| engine.accounts.epoch(user) != flight.epoch) {
+                return Err(signed_out());
+            }
             match &result {
                 Ok(token) => engine.cache.store(&flight.key, token.clone(), now),
                 Err(error) => {
                     tracing::Span::current().record("error.type", tracing::field::debug(error.kind()));
                     // A challenge that cannot be met says nothing about requests without it.
                     if flight.claims.is_none() {
-                        engine.cache.fail(&flight.key, error, is_fatal(error, &flight.key.subject), now);
+                        engine.cache.fail(&flight.key, error, is_fatal(error, &flight.key), now);
                     }
                 }
             }
@@ -168,55 +187,143 @@ impl Engine {
         id: &CorrelationId,
         deadline: Instant,
     ) -> Result<AccessToken, Error> {
-        let _permit = self.parallel.acquire().await.map_err(|_| cut_off())?;
         let mut attempt = 1;
         loop {
             tracing::Span::current().record("attempt", attempt);
             let error = match self.exchange(grant.request(claims, id).await?, deadline).await {
-                Ok(token) => return grant.finish(token),
+                Ok(answer) => {
+                    grant.keep(&answer.extras);
+                    return grant.finish(answer.token);
+                }
                 Err(error) => error,
             };
             let pause = self.retry.delay(attempt, error.retry_after()).filter(|_| error.is_retryable());
             match pause {
                 Some(pause) if Instant::now() + pause < deadline => tokio::time::sleep(pause).await,
-                _ => return Err(error),
+                _ => {
+                    grant.refused(&error);
+                    return Err(error);
+                }
             }
             attempt += 1;
         }
     }
 
-    async fn exchange(&self, mut request: Request<Body>, deadline: Instant) -> Result<AccessToken, Error> {
+    async fn exchange(&self, request: Request<Body>, deadline: Instant) -> Result<Answer, Error> {
+        let (head, body) = self.send(request, deadline).await?;
+        wire::decode(head.status, &head.headers, &body, self.clock.now())
+    }
+
+    /// Sends what works only once, such as an authorization code: again only when provably no byte of it left. `make`
+    /// makes a fresh request for each attempt.
+    #[cfg_attr(not(feature = "validate"), allow(dead_code))]
+    pub(super) async fn once<F>(&self, make: impl Fn() -> F) -> Result<(Parts, Bytes), Error>
+    where
+        F: Future<Output = Result<Request<Body>, Error>>,
+    {
+        let deadline = Instant::now() + self.total;
+        let mut attempt = 1;
+        loop {
+            let request = timeout_at(deadline, make()).await.map_err(|_| late())??;
+            let error = match self.send(request, deadline).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let unsent = matches!(&error, Unanswered::Failed(error) if error.kind() == TransportErrorKind::NotSent);
+            match self.retry.delay(attempt, None).filter(|_| unsent) {
+                Some(pause) if Instant::now() + pause < deadline => tokio::time::sleep(pause).await,
+                _ => return Err(error.into()),
+            }
+            attempt += 1;
+        }
+    }
+
+    /// One request out, one whole answer back, of whatever status.
+    async fn send(&self, mut request: Request<Body>, deadline: Instant) -> Result<(Parts, Bytes), Unanswered> {
+        // Only who sends holds a place: what a request is made of may be a token of this very engine.
+        let permit = timeout_at(deadline, self.parallel.acquire()).await;
+        let Ok(Ok(_permit)) = permit else { return Err(Unanswered::Late) };
         let started = Instant::now();
         let attempt_deadline = deadline.min(started + self.attempt);
         request.extensions_mut().insert(Deadline(attempt_deadline));
         let exchange = async {
             let (head, body) = self.transport.send(request).await?.into_parts();
             let body = body.collect(MAX_ANSWER).await?;
-            Ok::<_, Error>((head, body))
+            Ok::<_, TransportError>((head, body))
         };
         // A transport that overlooks the deadline must not hold the flight up.
-        let (head, body) = timeout_at(attempt_deadline, exchange)
-            .await
-            .map_err(|_| Error::new(ErrorKind::Transport, "the token endpoint did not answer in time"))??;
+        let (head, body) =
+            timeout_at(attempt_deadline, exchange).await.map_err(|_| Unanswered::Late)?.map_err(Unanswered::Failed)?;
         let status = head.status.as_u16();
         let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::debug!(name: "entra.token.response", status, elapsed_ms, "token endpoint answered");
-        wire::decode(head.status, &head.headers, &body, self.clock.now())
+        Ok((head, body))
+    }
+
+    /// Keeps a token that came by another way than [`Engine::token`], unless the user signed out since `epoch`.
+    #[cfg_attr(not(feature = "validate"), allow(dead_code))]
+    pub(super) fn adopt(&self, key: &CacheKey, token: AccessToken, epoch: u64) -> Result<(), Error> {
+        if key.subject.user().is_some_and(|user| self.accounts.epoch(user) != epoch) {
+            return Err(signed_out());
+        }
+        self.cache.store(key, token, self.clock.now());
+        Ok(())
+    }
+
+    /// Forgets every token of a user, and lets no fetch under way bring one back.
+    #[cfg_attr(not(feature = "validate"), allow(dead_code))]
+    pub(super) fn forget_user(&self, user: &UserKey) {
+        self.accounts.sign_out(user);
+        self.cache.forget(user, |_| true);
+    }
+
+    /// Forgets what some of a user's tokens were, by key.
+    #[cfg_attr(not(feature = "validate"), allow(dead_code))]
+    pub(super) fn forget_where(&self, user: &UserKey, which: impl Fn(&CacheKey) -> bool) {
+        self.cache.forget(user, which);
+    }
+
+    /// Forgets failures remembered for a user, who has just mended what was wrong.
+    #[cfg_attr(not(feature = "validate"), allow(dead_code))]
+    pub(super) fn forgive(&self, user: &UserKey) {
+        self.cache.forgive(user);
     }
 }
 
+/// Why there is no answer.
+enum Unanswered {
+    Failed(TransportError),
+    Late,
+}
+
+impl From<Unanswered> for Error {
+    fn from(why: Unanswered) -> Self {
+        match why {
+            Unanswered::Failed(error) => error.into(),
+            Unanswered::Late => late(),
+        }
+    }
+}
+
+fn late() -> Error {
+    Error::new(ErrorKind::Transport, "the token endpoint did not answer in time")
+}
+
+/// The user signed out while a token was on its way.
+pub(super) fn signed_out() -> Error {
+    Error::new(ErrorKind::Reauthenticate, "the user has signed out")
+}
+
 /// After these the user's token is no longer the user's wish; an application's token stays until it ends.
-fn is_fatal(error: &Error, subject: &Subject) -> bool {
-    match subject {
-        Subject::App => false,
-        Subject::OnBehalfOf { .. } => matches!(
+fn is_fatal(error: &Error, key: &CacheKey) -> bool {
+    key.subject.is_user()
+        && matches!(
             error.kind(),
             ErrorKind::Reauthenticate
                 | ErrorKind::ConsentRequired
                 | ErrorKind::InteractionRequired
                 | ErrorKind::PolicyBlocked
-        ),
-    }
+        )
 }
 
 fn cut_off() -> Error {

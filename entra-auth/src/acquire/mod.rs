@@ -1,20 +1,67 @@
 //! Getting tokens: grants, caches, errors.
 
 mod aadsts;
+#[cfg_attr(not(feature = "validate"), allow(dead_code))] // users sign in only where id tokens are validated
+mod accounts;
+mod admin_consent;
+mod agent_identity;
+#[cfg_attr(not(feature = "validate"), allow(dead_code, unreachable_pub))]
+mod authorization_answer;
+#[cfg(feature = "validate")]
+mod authorization_code;
 mod cache;
 mod certificate;
 mod client;
+#[cfg(feature = "validate")]
+mod device_code;
+mod downstream;
 mod engine;
 #[cfg(feature = "validate")]
+mod long_running;
+#[cfg(feature = "validate")]
 mod on_behalf_of;
+#[cfg_attr(not(feature = "validate"), allow(dead_code))]
+mod party;
+mod pkce;
+#[cfg(feature = "validate")]
+mod public_client;
+#[cfg(feature = "validate")]
+mod refresh;
+#[cfg(feature = "validate")]
+mod users;
 mod wire;
 
-#[cfg(feature = "validate")]
-pub use self::on_behalf_of::OnBehalfOf;
 pub use self::{
+    admin_consent::{AdminConsent, AdminConsentAnswer, UnconfirmedTenant},
+    agent_identity::{AgentCredential, AgentUser},
     certificate::Certificate,
     client::{ClientCredential, ConfidentialClient, ConfidentialClientBuilder},
+    downstream::Downstream,
 };
+#[cfg(feature = "validate")]
+pub use self::{
+    agent_identity::AgentOnBehalfOf,
+    authorization_answer::AuthorizationAnswer,
+    authorization_code::{Prompt, ReturnPath, SignIn, SignInSession, SignInStore},
+    device_code::DeviceCode,
+    long_running::SessionKey,
+    on_behalf_of::OnBehalfOf,
+    public_client::{PublicClient, PublicClientBuilder},
+    refresh::AccountCredential,
+    users::{Account, SignedIn, Users},
+};
+
+#[cfg(feature = "validate")]
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    hash.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+    hash
+}
+
+fn too_many_scopes(error: crate::InvalidScopes) -> crate::Error {
+    crate::Error::new(crate::ErrorKind::Configuration, "the scopes are too many").with_source(error)
+}
 
 /// 128 unpredictable bits in the form of a version 4 UUID, for assertion ids; `None` when the system has none to give.
 fn random_id() -> Option<String> {

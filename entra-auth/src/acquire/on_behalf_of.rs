@@ -1,7 +1,6 @@
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
-use aws_lc_rs::digest::{SHA256, digest};
 use http::Request;
 use time::OffsetDateTime;
 
@@ -24,10 +23,7 @@ impl ConfidentialClient {
     /// token is never kept beyond the end of the assertion, so that a session that is over ends the chain.
     #[must_use]
     pub fn on_behalf_of(&self, assertion: UserAssertion) -> OnBehalfOf {
-        let mut hash = [0; 32];
-        hash.iter_mut()
-            .zip(digest(&SHA256, assertion.raw().expose().as_bytes()).as_ref())
-            .for_each(|(to, from)| *to = *from);
+        let hash = super::sha256(assertion.raw().expose().as_bytes());
         OnBehalfOf { client: self.clone(), assertion: Arc::new(assertion), hash }
     }
 }
@@ -89,14 +85,18 @@ impl Grant for Exchange {
     }
 
     fn finish(&self, token: AccessToken) -> Result<AccessToken, Error> {
-        let end = self.assertion.expires_on();
-        if token.expires_on() <= end {
-            return Ok(token);
-        }
-        let refresh = token.refresh_on().filter(|at: &OffsetDateTime| *at < end && *at > self.clock.now());
-        let capped = AccessToken::new(token.expose(), end)?;
-        Ok(refresh.into_iter().fold(capped, AccessToken::with_refresh_on))
+        capped(token, self.assertion.expires_on(), self.clock.now())
     }
+}
+
+/// The token with a life that ends with the assertion's at the latest.
+pub(super) fn capped(token: AccessToken, end: OffsetDateTime, now: OffsetDateTime) -> Result<AccessToken, Error> {
+    if token.expires_on() <= end {
+        return Ok(token);
+    }
+    let refresh = token.refresh_on().filter(|at: &OffsetDateTime| *at < end && *at > now);
+    let capped = AccessToken::new(token.expose(), end)?;
+    Ok(refresh.into_iter().fold(capped, AccessToken::with_refresh_on))
 }
 
 impl fmt::Debug for OnBehalfOf {

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use url::{Url, form_urlencoded};
 
 use super::aadsts::judge;
-use crate::{AccessToken, Body, ClaimsChallenge, CorrelationId, Error, ErrorKind, OAuthError, retry_after};
+use crate::{AccessToken, Body, ClaimsChallenge, CorrelationId, Error, ErrorKind, OAuthError, Secret, retry_after};
 
 /// Parameters of a form, in the order in which they are sent.
 pub(super) type Form<'a> = Vec<(&'static str, Cow<'a, str>)>;
@@ -41,6 +41,25 @@ struct Success {
     expires_in: i64,
     #[serde(default, deserialize_with = "optional_seconds")]
     refresh_in: Option<i64>,
+    #[serde(default)]
+    refresh_token: Option<String>,
+    #[serde(default)]
+    id_token: Option<String>,
+}
+
+/// What the token endpoint gave.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) token: AccessToken,
+    pub(super) extras: Extras,
+}
+
+/// What came with the token.
+#[derive(Debug, Default)]
+#[cfg_attr(not(feature = "validate"), allow(dead_code))]
+pub(super) struct Extras {
+    pub(super) refresh_token: Option<Secret>,
+    pub(super) id_token: Option<Secret>,
 }
 
 /// The members of an error answer. Entra promises only `error`.
@@ -63,11 +82,11 @@ pub(super) fn decode(
     headers: &HeaderMap,
     body: &Bytes,
     now: OffsetDateTime,
-) -> Result<AccessToken, Error> {
+) -> Result<Answer, Error> {
     if status.is_success() { success(body, now) } else { Err(failure(status, headers, body, now)) }
 }
 
-fn success(body: &Bytes, now: OffsetDateTime) -> Result<AccessToken, Error> {
+fn success(body: &Bytes, now: OffsetDateTime) -> Result<Answer, Error> {
     const UNUSABLE: &str = "the token endpoint answered with something that is no token; look for a proxy in between";
     // serde's message can quote the body, so it is not passed on.
     let answer: Success = serde_json::from_slice(body).map_err(|_| Error::new(ErrorKind::Protocol, UNUSABLE))?;
@@ -82,15 +101,18 @@ fn success(body: &Bytes, now: OffsetDateTime) -> Result<AccessToken, Error> {
         return Err(Error::new(ErrorKind::Protocol, "the token endpoint answered with an impossible lifetime"));
     }
     let token = AccessToken::new(answer.access_token, now + time::Duration::seconds(answer.expires_in))?;
-    Ok(match answer.refresh_in {
+    let token = match answer.refresh_in {
         Some(seconds) if (1..answer.expires_in).contains(&seconds) => {
             token.with_refresh_on(now + time::Duration::seconds(seconds))
         }
         _ => token,
-    })
+    };
+    let secret = |text: Option<String>| text.filter(|text| !text.is_empty()).map(Secret::from);
+    let extras = Extras { refresh_token: secret(answer.refresh_token), id_token: secret(answer.id_token) };
+    Ok(Answer { token, extras })
 }
 
-fn failure(status: StatusCode, headers: &HeaderMap, body: &Bytes, now: OffsetDateTime) -> Error {
+pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &Bytes, now: OffsetDateTime) -> Error {
     // HTML of a proxy, an empty body: the status is still worth something.
     let answer: Failure = serde_json::from_slice(body).unwrap_or_default();
     let wait = retry_after(headers, now)
@@ -119,7 +141,7 @@ fn failure(status: StatusCode, headers: &HeaderMap, body: &Bytes, now: OffsetDat
 }
 
 /// A number of seconds, which some endpoints send as a string.
-fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+pub(super) fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Seconds {
@@ -132,7 +154,7 @@ fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> 
     }
 }
 
-fn optional_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+pub(super) fn optional_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     // A refresh hint that cannot be read is no reason to throw a good token away.
     Ok(seconds(deserializer).ok())
 }
@@ -144,7 +166,8 @@ mod tests {
     const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
     fn answer(status: u16, body: &str) -> Result<AccessToken, Error> {
-        decode(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), &Bytes::from(body.to_owned()), NOW)
+        let body = Bytes::from(body.to_owned());
+        decode(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), &body, NOW).map(|answer| answer.token)
     }
 
     #[test]

@@ -1,0 +1,115 @@
+//! Who asks for users' tokens: an application with a credential, or one that cannot keep any.
+
+use std::sync::Arc;
+
+use http::Request;
+use url::Url;
+
+use super::{
+    client::Identity,
+    wire::{self, Form},
+};
+use crate::{Authority, Body, ClaimsChallenge, ClientId, CorrelationId, Error, Scopes, TenantId};
+
+#[derive(Clone)]
+pub(super) enum Party {
+    Confidential(Arc<Identity>),
+    Public(Arc<PublicIdentity>),
+}
+
+/// A client without a credential.
+pub(super) struct PublicIdentity {
+    pub(super) authority: Authority,
+    pub(super) client_id: ClientId,
+    pub(super) challenges: bool,
+}
+
+impl Party {
+    pub(super) fn authority(&self) -> &Authority {
+        match self {
+            Self::Confidential(identity) => identity.authority(),
+            Self::Public(identity) => &identity.authority,
+        }
+    }
+
+    pub(super) fn client_id(&self) -> &ClientId {
+        match self {
+            Self::Confidential(identity) => identity.client_id(),
+            Self::Public(identity) => &identity.client_id,
+        }
+    }
+
+    pub(super) const fn is_public(&self) -> bool {
+        matches!(self, Self::Public(_))
+    }
+
+    /// The `claims` parameter, when there is one.
+    pub(super) fn claims(&self, claims: Option<&ClaimsChallenge>) -> Option<String> {
+        let challenges = match self {
+            Self::Confidential(identity) => identity.challenges(),
+            Self::Public(identity) => identity.challenges,
+        };
+        claims_parameter(challenges, claims)
+    }
+
+    /// Completes a grant's own parameters with who asks.
+    pub(super) async fn request(
+        &self,
+        tenant: &TenantId,
+        mut form: Form<'_>,
+        claims: Option<&ClaimsChallenge>,
+        id: &CorrelationId,
+    ) -> Result<Request<Body>, Error> {
+        match self {
+            Self::Confidential(identity) => identity.request(tenant, form, claims, id).await,
+            Self::Public(identity) => {
+                form.push(("client_id", identity.client_id.as_str().into()));
+                form.extend(self.claims(claims).map(|claims| ("claims", claims.into())));
+                wire::encode(&identity.authority.token_endpoint(tenant), &form, id)
+            }
+        }
+    }
+
+    /// An endpoint beside the token endpoint, such as `authorize`.
+    pub(super) fn endpoint(&self, tenant: &TenantId, name: &str) -> Url {
+        let mut url = self.authority().token_endpoint(tenant);
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop().push(name);
+        }
+        url
+    }
+}
+
+pub(super) fn claims_parameter(challenges: bool, claims: Option<&ClaimsChallenge>) -> Option<String> {
+    match (challenges, claims) {
+        (true, claims) => Some(ClaimsChallenge::with_cp1(claims)),
+        (false, claims) => claims.map(|claims| claims.as_str().to_owned()),
+    }
+}
+
+/// Scopes of OpenID Connect: about the sign-in, not about a resource.
+const SIGN_IN_SCOPES: [&str; 3] = ["offline_access", "openid", "profile"];
+
+/// What goes on the wire when a user's identity and a refresh token are wanted too.
+pub(super) fn with_sign_in_scopes(scopes: &Scopes) -> Result<Scopes, Error> {
+    Scopes::new(scopes.iter().chain(SIGN_IN_SCOPES)).map_err(super::too_many_scopes)
+}
+
+/// What is asked of a resource; `None` when the sign-in itself is all that is asked for.
+pub(super) fn resource_scopes(scopes: &Scopes) -> Option<Scopes> {
+    let is_sign_in = |scope: &str| SIGN_IN_SCOPES.iter().chain(&["email"]).any(|own| own.eq_ignore_ascii_case(scope));
+    Scopes::new(scopes.iter().filter(|scope| !is_sign_in(scope))).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_of_the_sign_in_are_told_from_those_of_a_resource() {
+        let scopes: Scopes = "User.Read OpenID email".parse().unwrap();
+        assert_eq!(with_sign_in_scopes(&scopes).unwrap().to_string(), "email offline_access OpenID profile User.Read");
+        assert_eq!(resource_scopes(&scopes).unwrap().to_string(), "User.Read");
+        assert!(resource_scopes(&"openid profile".parse().unwrap()).is_none());
+    }
+}
