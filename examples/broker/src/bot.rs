@@ -1,5 +1,7 @@
 //! The bot: what it does with each kind of activity.
 
+use std::time::Duration;
+
 use botframework_activity::{
     Activity, ActivityType, ChannelAuthenticator, ConnectorClient, ForeignActivity, HandlerError, InvokeResponse,
     MemoryTurnQueue, Outcome, QueueError, Received, Turn, TurnRunner, VerifiedActivity,
@@ -13,6 +15,7 @@ use crate::{agent::Agent, profile::Profiles, settings::Config, words};
 #[derive(Clone)]
 pub(crate) struct Bot {
     pub(crate) authenticator: ChannelAuthenticator,
+    pub(crate) turn_timeout: Duration,
     connector: ConnectorClient,
     runner: TurnRunner,
     profiles: Option<Profiles>,
@@ -52,7 +55,7 @@ impl Bot {
         if let Some(profiles) = &profiles {
             profiles.attach(&runner);
         }
-        Self { authenticator, connector, runner, profiles }
+        Self { authenticator, turn_timeout: config.turn_timeout, connector, runner, profiles }
     }
 
     /// Takes an activity in and says what to answer to the request. No long work happens here.
@@ -93,7 +96,7 @@ impl Bot {
         });
     }
 
-    pub(crate) async fn stop(&self, grace: std::time::Duration) {
+    pub(crate) async fn stop(&self, grace: Duration) {
         self.runner.shutdown(grace).await;
     }
 }

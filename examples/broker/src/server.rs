@@ -1,6 +1,6 @@
 //! HTTP: `POST /api/messages` and `GET /healthz`, nothing else.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -11,13 +11,50 @@ use axum::{
 };
 use botframework_activity::InboundError;
 use http::{HeaderMap, StatusCode, header};
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
 use serde_json::json;
-use tokio::{net::TcpListener, time::timeout};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 use crate::bot::{Answer, Bot};
 
 /// A sender that takes longer for its body is not the channel.
 const BODY_TIME: Duration = Duration::from_secs(10);
+
+/// What clients may take of the server, whoever they are. Nobody has shown a token yet when a connection is made.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// Connections at a time; the next ones wait in the queue of the operating system.
+    connections: usize,
+    /// From the end of one request (or the start of the connection) to the end of the next one's headers.
+    headers: Duration,
+    /// The age at which a connection takes no more requests. The channel opens a new one.
+    age: Duration,
+    /// How long the last answer of such a connection may take.
+    answer: Duration,
+    /// How long requests under way may take once the server stops.
+    stopping: Duration,
+}
+
+impl Limits {
+    const fn with_turns_of(turn_timeout: Duration) -> Self {
+        Self {
+            connections: 1024,
+            headers: Duration::from_secs(30),
+            age: Duration::from_secs(600),
+            answer: turn_timeout.saturating_add(Duration::from_secs(30)),
+            stopping: Duration::from_secs(5),
+        }
+    }
+}
 
 /// Opens the port.
 pub(crate) async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -32,18 +69,78 @@ pub(crate) async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Serves until `stop` is done, then lets requests under way end.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    bot: Bot,
-    sandbox: bool,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
+pub(crate) async fn serve(listener: TcpListener, bot: Bot, sandbox: bool, stop: impl Future<Output = ()>) {
     let health = if sandbox { json!({"status": "ok", "mode": "sandbox"}) } else { json!({"status": "ok"}) };
+    let limits = Limits::with_turns_of(bot.turn_timeout);
     let router = Router::new()
         .route("/api/messages", post(messages))
         .route("/healthz", get(move || std::future::ready(Json(health.clone()))))
         .with_state(bot);
-    axum::serve(listener, router).with_graceful_shutdown(stop).await
+    serve_within(limits, listener, router, stop).await;
+}
+
+/// A client that sends nothing, sends slowly or reads nothing keeps a connection for a time, not for ever, and keeps
+/// nobody from stopping the server.
+async fn serve_within(limits: Limits, listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
+    let slots = Arc::new(Semaphore::new(limits.connections));
+    let (stopping, stopped) = watch::channel(false);
+    let mut connections = JoinSet::new();
+    let mut stop = pin!(stop);
+    loop {
+        let (stream, slot) = tokio::select! {
+            () = &mut stop => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = accept(&listener, &slots) => accepted,
+        };
+        connections.spawn(connection(limits, stream, router.clone(), stopped.clone(), slot));
+    }
+    drop(listener);
+    // Connections see that nothing will come after, whether or not this can still be sent.
+    stopping.send_replace(true);
+    let ended = async { while connections.join_next().await.is_some() {} };
+    if timeout(limits.stopping, ended).await.is_err() {
+        tracing::warn!("requests under way were cut off, because they took too long for a server that stops");
+    }
+}
+
+/// The next connection, once there is room for one.
+async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+    // The semaphore is never closed.
+    let slot = Arc::clone(slots).acquire_owned().await.ok();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return (stream, slot),
+            // The client is gone, or the process has too many files open: the latter passes when connections end.
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn connection(
+    limits: Limits,
+    stream: TcpStream,
+    router: Router,
+    mut stopped: watch::Receiver<bool>,
+    slot: Option<OwnedSemaphorePermit>,
+) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.headers)
+        .max_buf_size(64 * 1024)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = pin!(connection);
+    // How it ended is the client's business: it went away, sent no HTTP, or was too slow.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        _ = stopped.wait_for(|stopped| *stopped) => {}
+        () = sleep(limits.age) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = timeout(limits.answer, connection).await;
+    drop(slot);
 }
 
 async fn messages(State(bot): State<Bot>, headers: HeaderMap, body: Body) -> Response {
@@ -87,4 +184,88 @@ fn refuse(error: &InboundError) -> Response {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        sync::oneshot,
+        task::JoinHandle,
+        time::Instant,
+    };
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(200);
+    const LONG: Duration = Duration::from_secs(30);
+
+    async fn start(limits: Limits) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<()>) {
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let router = Router::new().route("/healthz", get(async || "ok"));
+        let stopped = async {
+            let _ = stopped.await;
+        };
+        (address, stop, tokio::spawn(serve_within(limits, listener, router, stopped)))
+    }
+
+    async fn send(address: SocketAddr, bytes: &[u8]) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        stream
+    }
+
+    /// What comes until the server closes the connection.
+    async fn rest(mut stream: TcpStream) -> String {
+        let mut answer = Vec::new();
+        let _ = timeout(LONG, stream.read_to_end(&mut answer)).await.expect("the server has not closed the connection");
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    const LIMITS: Limits = Limits { connections: 8, headers: LONG, age: LONG, answer: LONG, stopping: LONG };
+    const HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+
+    #[tokio::test]
+    async fn headers_that_never_end_do_not_keep_a_connection() {
+        let (address, _stop, _server) = start(Limits { headers: SHORT, ..LIMITS }).await;
+        for bytes in [&b""[..], b"GET /healthz HTTP/1.1\r\nhost: a\r\nx: "] {
+            let started = Instant::now();
+            rest(send(address, bytes).await).await;
+            assert!(started.elapsed() < LONG / 2, "{:?}", started.elapsed());
+        }
+        assert!(rest(send(address, HEALTH).await).await.ends_with("ok"));
+    }
+
+    #[tokio::test]
+    async fn connections_are_bounded_and_the_next_one_waits() {
+        let (address, _stop, _server) = start(Limits { connections: 2, ..LIMITS }).await;
+        let mut held = vec![send(address, b"GET").await, send(address, b"GET").await];
+        let waiting = tokio::spawn(async move { rest(send(address, HEALTH).await).await });
+        sleep(SHORT).await;
+        assert!(!waiting.is_finished());
+        held.pop();
+        assert!(waiting.await.unwrap().ends_with("ok"));
+    }
+
+    #[tokio::test]
+    async fn an_old_connection_ends_even_when_its_client_reads_nothing() {
+        let (address, _stop, _server) = start(Limits { connections: 1, age: SHORT, answer: SHORT, ..LIMITS }).await;
+        let mut deaf = TcpStream::connect(address).await.unwrap();
+        let many = b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n".repeat(1000);
+        // Until nothing more goes in: the server cannot write, and so it reads no more either.
+        while let Ok(Ok(())) = timeout(SHORT, deaf.write_all(&many)).await {}
+        assert!(rest(send(address, HEALTH).await).await.ends_with("ok"));
+        drop(deaf);
+    }
+
+    #[tokio::test]
+    async fn whoever_sends_half_a_request_does_not_keep_the_server_from_stopping() {
+        let (address, stop, server) = start(Limits { stopping: SHORT, ..LIMITS }).await;
+        let _half = send(address, b"GET /healthz HTTP/1.1\r\nx: ").await;
+        assert!(rest(send(address, HEALTH).await).await.ends_with("ok"));
+        stop.send(()).unwrap();
+        timeout(LONG / 2, server).await.expect("the server has not stopped").unwrap();
+    }
 }
