@@ -3,6 +3,7 @@
 use std::{
     fs,
     net::{IpAddr, SocketAddr},
+    str::FromStr,
     time::Duration,
 };
 
@@ -57,8 +58,9 @@ pub(crate) fn is_blank<L: Fn(&str) -> Option<String>>(settings: &Settings<L>) ->
 
 /// Reads where to listen.
 pub(crate) fn listen<L: Fn(&str) -> Option<String>>(settings: &mut Settings<L>) -> Option<Listen> {
-    let ip = settings.parsed("BIND", IpAddr::from([127, 0, 0, 1]));
-    let port = settings.parsed("PORT", 3978);
+    let ip = expecting(settings, "BIND", "an IP address such as 127.0.0.1 or 0.0.0.0");
+    let port = expecting(settings, "PORT", "a number from 0 to 65535; 0 takes a free port");
+    let (ip, port) = (ip.map(|ip| ip.unwrap_or(IpAddr::from([127, 0, 0, 1]))), port.map(|port| port.unwrap_or(3978)));
     Some(Listen(SocketAddr::new(ip?, port?)))
 }
 
@@ -72,7 +74,7 @@ pub(crate) fn read<L: Fn(&str) -> Option<String>>(
     let authority = settings.parsed("AZURE_AUTHORITY_HOST", Authority::default());
     let app_id = settings.required::<ClientId>("BOT_APP_ID");
     let credential = credential(&mut settings);
-    let metadata_url = settings.optional::<Url>("BOT_OPENID_METADATA_URL");
+    let metadata_url = address(&mut settings, "BOT_OPENID_METADATA_URL");
     let connector_hosts = list(&mut settings, "BOT_CONNECTOR_HOSTS");
     let tenants = tenants(&mut settings, tenant.as_ref());
     let foundry_endpoint = settings.required::<String>("FOUNDRY_PROJECT_ENDPOINT");
@@ -159,15 +161,36 @@ fn sso_config<L: Fn(&str) -> Option<String>>(settings: &mut Settings<L>, bot: Op
     }
     let resource = settings.parsed("BOT_SSO_RESOURCE", format!("api://botid-{app_id}"))?;
     let connection = settings.parsed("OAUTH_CONNECTION_NAME", "SERVICE_CONNECTION".to_owned())?;
-    let token_service = settings.optional::<Url>("BOT_TOKEN_SERVICE_URL")?;
-    let graph = settings.optional::<Url>("GRAPH_BASE_URL")?;
+    let token_service = address(settings, "BOT_TOKEN_SERVICE_URL")?;
+    let graph = address(settings, "GRAPH_BASE_URL")?;
     // A constant that is a URL; the fall-back is never taken.
     let graph = graph.or_else(|| Url::parse("https://graph.microsoft.com").ok())?;
     Some(SsoConfig { app_id, resource, connection, token_service, graph })
 }
 
 fn seconds<L: Fn(&str) -> Option<String>>(settings: &mut Settings<L>, name: &str, default: u64) -> Option<Duration> {
-    settings.parsed(name, default).map(Duration::from_secs)
+    expecting(settings, name, "a whole number of seconds").map(|value| Duration::from_secs(value.unwrap_or(default)))
+}
+
+/// An address of a service; the outer `None` means malformed.
+#[allow(clippy::option_option)] // malformed and absent are different things
+fn address<L: Fn(&str) -> Option<String>>(settings: &mut Settings<L>, name: &str) -> Option<Option<Url>> {
+    expecting(settings, name, "a URL that begins with https://, or http:// on this machine")
+}
+
+/// A setting whose type cannot say by itself what it should look like.
+#[allow(clippy::option_option)] // malformed and absent are different things
+fn expecting<T: FromStr, L: Fn(&str) -> Option<String>>(
+    settings: &mut Settings<L>,
+    name: &str,
+    expected: &str,
+) -> Option<Option<T>> {
+    let Some(text) = settings.lookup(name) else { return Some(None) };
+    let parsed = text.parse().map(Some).ok();
+    if parsed.is_none() {
+        settings.problem(format!("{name} is malformed: expected {expected}"));
+    }
+    parsed
 }
 
 fn list<L: Fn(&str) -> Option<String>>(settings: &mut Settings<L>, name: &str) -> Vec<String> {
@@ -231,6 +254,25 @@ mod tests {
             assert!(problem.contains(name), "{name} is not in {problem}");
         }
         assert!(!problem.contains("marker"), "{problem}");
+    }
+
+    #[test]
+    fn what_is_malformed_is_told_what_is_expected() {
+        let problem = config(&[
+            ("PORT", "99999"),
+            ("BIND", "localhost"),
+            ("TURN_TIMEOUT_SECONDS", "5m"),
+            ("BOT_OPENID_METADATA_URL", "login.botframework.com"),
+        ])
+        .unwrap_err();
+        for expected in [
+            "PORT is malformed: expected a number from 0 to 65535",
+            "BIND is malformed: expected an IP address",
+            "TURN_TIMEOUT_SECONDS is malformed: expected a whole number of seconds",
+            "BOT_OPENID_METADATA_URL is malformed: expected a URL",
+        ] {
+            assert!(problem.contains(expected), "'{expected}' is not in {problem}");
+        }
     }
 
     #[test]
