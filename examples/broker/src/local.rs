@@ -101,11 +101,7 @@ async fn talk(arguments: Arguments, sandbox: &Sandbox, hops: Hops) -> ExitCode {
     }
     let conversation = teams.user(USER_ONE).conversation();
     let chat = Chat::new(&conversation, hops, words::WORKING);
-    let result = match Messages::of(arguments.say).await {
-        Ok(messages) => chat.run(messages).await,
-        Err(error) => Err(error),
-    };
-    match result {
+    match chat.run(Messages::of(arguments.say)).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => fail(&error.to_string()),

@@ -4,7 +4,12 @@
 
 mod support;
 
-use std::path::Path;
+use std::{
+    io::{BufRead, BufReader, Write},
+    path::Path,
+    process::Stdio,
+    time::Duration,
+};
 
 use m365_sandbox::{Sandbox, constants::BOT_APP_ID};
 use support::{Broker, run, text};
@@ -43,6 +48,31 @@ async fn messages_come_from_the_command_line_or_from_stdin() {
     let output = run(&free_port(), &[], Some("My name is Cy\r\n\nWhat is my name?")).await;
     assert_eq!(output.status.code(), Some(0));
     assert!(text(&output.stdout).trim().split("\n\n").nth(1).unwrap().contains("Cy"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_of_a_pipe_is_answered_before_the_next_one_is_written() {
+    let mut child = support::command(&free_port(), &[])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let (mut input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let talk = tokio::task::spawn_blocking(move || {
+        let mut answers = BufReader::new(output).lines();
+        input.write_all(b"My name is Di\n").unwrap();
+        let first = answers.next().unwrap().unwrap();
+        input.write_all(b"What is my name?\n").unwrap();
+        (first, answers.nth(1).unwrap().unwrap())
+    });
+    let answers = tokio::time::timeout(Duration::from_secs(60), talk).await;
+    if answers.is_err() {
+        child.kill().unwrap();
+    }
+    let (first, second) = answers.expect("nothing was answered while the pipe was open").unwrap();
+    assert!(first.contains("Di") && second.contains("Di"), "{first} / {second}");
+    assert!(child.wait().unwrap().success());
 }
 
 #[tokio::test(flavor = "multi_thread")]
