@@ -1,8 +1,11 @@
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use url::Url;
 
 use crate::{BuildError, TenantId, credential::is_loopback};
+
+/// Where external tenants live.
+const EXTERNAL: &str = ".ciamlogin.com";
 
 /// A Microsoft cloud: fixes which hosts are Entra's.
 #[non_exhaustive]
@@ -14,10 +17,45 @@ pub enum Cloud {
     UsGovernment,
     /// China, operated by 21Vianet, `login.partner.microsoftonline.cn`.
     China,
+    /// The sovereign cloud of France, `login.sovcloud-identity.fr`.
+    SovereignFrance,
+    /// The sovereign cloud of Germany, `login.sovcloud-identity.de`.
+    SovereignGermany,
+    /// The sovereign cloud of Singapore, `login.sovcloud-identity.sg`.
+    SovereignSingapore,
 }
 
 impl Cloud {
-    const ALL: [Self; 3] = [Self::Public, Self::UsGovernment, Self::China];
+    const ALL: [Self; 6] = [
+        Self::Public,
+        Self::UsGovernment,
+        Self::China,
+        Self::SovereignFrance,
+        Self::SovereignGermany,
+        Self::SovereignSingapore,
+    ];
+
+    /// The cloud to which a host belongs, by the hosts of its token service and their older names. Asks nobody.
+    ///
+    /// ```
+    /// # use entra_auth::Cloud;
+    /// assert_eq!(Cloud::of_host("login.windows.net"), Some(Cloud::Public));
+    /// assert_eq!(Cloud::of_host("login.example.com"), None);
+    /// ```
+    #[must_use]
+    pub fn of_host(host: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cloud| cloud.login_host() == host || cloud.older_hosts().contains(&host))
+    }
+
+    /// Hosts that mean the same token service. They are understood and replaced by [`Cloud::login_host`].
+    const fn older_hosts(self) -> &'static [&'static str] {
+        match self {
+            Self::Public => &["login.windows.net", "login.microsoft.com", "sts.windows.net"],
+            Self::UsGovernment => &["login.usgovcloudapi.net"],
+            Self::China => &["login.chinacloudapi.cn"],
+            Self::SovereignFrance | Self::SovereignGermany | Self::SovereignSingapore => &[],
+        }
+    }
 
     /// The host of the token service.
     #[must_use]
@@ -26,6 +64,9 @@ impl Cloud {
             Self::Public => "login.microsoftonline.com",
             Self::UsGovernment => "login.microsoftonline.us",
             Self::China => "login.partner.microsoftonline.cn",
+            Self::SovereignFrance => "login.sovcloud-identity.fr",
+            Self::SovereignGermany => "login.sovcloud-identity.de",
+            Self::SovereignSingapore => "login.sovcloud-identity.sg",
         }
     }
 
@@ -34,7 +75,7 @@ impl Cloud {
     pub const fn v1_issuer_host(self) -> Option<&'static str> {
         match self {
             Self::Public => Some("sts.windows.net"),
-            Self::UsGovernment | Self::China => None,
+            _ => None,
         }
     }
 }
@@ -52,14 +93,78 @@ impl Cloud {
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Authority {
     base: Url,
-    cloud: Option<Cloud>,
+    kind: Kind,
+    /// The regional host of the token endpoint.
+    regional: Option<Arc<str>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    Cloud(Cloud),
+    /// External ID: `{name}.ciamlogin.com`.
+    External,
+    Loopback,
+    Custom,
 }
 
 impl Authority {
-    /// The cloud this authority belongs to; `None` on loopback and for custom hosts.
+    /// The cloud this authority belongs to; `None` for External ID, on loopback and for custom hosts.
     #[must_use]
     pub const fn cloud(&self) -> Option<Cloud> {
-        self.cloud
+        match self.kind {
+            Kind::Cloud(cloud) => Some(cloud),
+            _ => None,
+        }
+    }
+
+    /// An external tenant (Entra External ID for customers, CIAM): `https://{name}.ciamlogin.com`.
+    /// See <https://learn.microsoft.com/entra/external-id/customers/concept-authentication-methods-customers>.
+    ///
+    /// ```
+    /// # use entra_auth::Authority;
+    /// let authority = Authority::external("contoso")?;
+    /// let tenant = "11111111-1111-1111-1111-111111111111".parse()?;
+    /// assert_eq!(
+    ///     authority.issuer_v2(&tenant),
+    ///     "https://11111111-1111-1111-1111-111111111111.ciamlogin.com/11111111-1111-1111-1111-111111111111/v2.0"
+    /// );
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the name is not one label of a host name. A domain of your own: [`DangerousAuthority::host`].
+    pub fn external(name: &str) -> Result<Self, BuildError> {
+        let label = (1..=63).contains(&name.len())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !name.starts_with('-')
+            && !name.ends_with('-');
+        let url = label.then(|| Url::parse(&format!("https://{name}{EXTERNAL}")).ok()).flatten();
+        let url =
+            url.ok_or_else(|| BuildError::new("the name of an external tenant is letters, digits and hyphens"))?;
+        Ok(Self::normalized(url, Kind::External))
+    }
+
+    /// The same with the token endpoint of one Azure region, such as `westus2`. Regional endpoints serve the client
+    /// credentials of Microsoft's own services; others are answered with AADSTS100007. Discovery, issuers and the
+    /// audience of assertions stay those of the cloud.
+    ///
+    /// # Errors
+    ///
+    /// When the region is not 1 to 32 lower-case letters and digits (a region becomes part of the host that secrets go
+    /// to), or the authority is not one of the clouds.
+    pub fn in_region(mut self, region: &str) -> Result<Self, BuildError> {
+        let good =
+            (1..=32).contains(&region.len()) && region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        if !good {
+            return Err(BuildError::new("a region is 1 to 32 lower-case letters and digits, such as westus2"));
+        }
+        let Kind::Cloud(cloud) = self.kind else {
+            return Err(BuildError::new("only the clouds of Microsoft have regional endpoints"));
+        };
+        let host = if cloud == Cloud::Public { "login.microsoft.com" } else { cloud.login_host() };
+        self.regional = Some(format!("{region}.{host}").into());
+        Ok(self)
     }
 
     /// The base URL, without a trailing slash in its path.
@@ -74,9 +179,21 @@ impl Authority {
         DangerousAuthority(())
     }
 
-    /// The token endpoint of a tenant; also the audience of client assertions.
+    /// The token endpoint of a tenant; also the audience of client assertions, unless a region was set.
     #[must_use]
     pub fn token_endpoint(&self, tenant: &TenantId) -> Url {
+        let mut url = self.assertion_audience(tenant);
+        if let Some(host) = &self.regional {
+            // A checked region before a constant host is a host.
+            let set = url.set_host(Some(host));
+            debug_assert!(set.is_ok());
+        }
+        url
+    }
+
+    /// The audience of client assertions: the token endpoint of the cloud, without region.
+    #[must_use]
+    pub fn assertion_audience(&self, tenant: &TenantId) -> Url {
         self.join(&[tenant.as_str(), "oauth2", "v2.0", "token"])
     }
 
@@ -92,18 +209,39 @@ impl Authority {
         self.join(&[tenant.as_str(), ".well-known", "openid-configuration"])
     }
 
-    /// The issuer of version 2 tokens of a tenant.
+    /// The issuer of version 2 tokens of a tenant. External tenants put their id into the host, so there the id (not a
+    /// domain name) is needed.
     #[must_use]
     pub fn issuer_v2(&self, tenant: &TenantId) -> String {
+        if self.kind == Kind::External && tenant.is_guid() {
+            return format!("https://{tenant}{EXTERNAL}/{tenant}/v2.0");
+        }
         self.join(&[tenant.as_str(), "v2.0"]).into()
     }
 
     /// The issuer of version 1 tokens of a tenant, where it is known. It ends in a slash.
     #[must_use]
     pub fn issuer_v1(&self, tenant: &TenantId) -> Option<String> {
-        match self.cloud {
-            Some(cloud) => cloud.v1_issuer_host().map(|host| format!("https://{host}/{tenant}/")),
-            None => Some(format!("{}/", self.join(&[tenant.as_str()]))),
+        match self.kind {
+            Kind::Cloud(cloud) => cloud.v1_issuer_host().map(|host| format!("https://{host}/{tenant}/")),
+            Kind::External => None,
+            Kind::Loopback | Kind::Custom => Some(format!("{}/", self.join(&[tenant.as_str()]))),
+        }
+    }
+
+    /// Whether a discovery document of this tenant may name this issuer: to the letter for Microsoft's hosts, any
+    /// issuer of the same origin for others, whose form nobody knows beforehand.
+    #[cfg(feature = "acquire")]
+    pub(crate) fn may_issue(&self, tenant: &TenantId, issuer: &str) -> bool {
+        let Ok(url) = Url::parse(issuer) else { return false };
+        match self.kind {
+            Kind::Cloud(_) | Kind::External if tenant.is_guid() => issuer == self.issuer_v2(tenant),
+            // The document of a domain name says which tenant it belongs to.
+            Kind::Cloud(_) | Kind::External => url
+                .path_segments()
+                .and_then(|mut path| path.next().and_then(|id| id.parse::<TenantId>().ok()))
+                .is_some_and(|id| id.is_guid() && issuer == self.issuer_v2(&id)),
+            Kind::Loopback | Kind::Custom => url.origin() == self.base.origin(),
         }
     }
 
@@ -115,13 +253,13 @@ impl Authority {
         url
     }
 
-    fn normalized(mut base: Url, cloud: Option<Cloud>) -> Self {
+    fn normalized(mut base: Url, kind: Kind) -> Self {
         if let Ok(mut path) = base.path_segments_mut() {
             path.pop_if_empty();
         }
         base.set_query(None);
         base.set_fragment(None);
-        Self { base, cloud }
+        Self { base, kind, regional: None }
     }
 }
 
@@ -135,11 +273,11 @@ impl From<Cloud> for Authority {
     #[allow(clippy::expect_used)] // constant hosts, covered by a test
     fn from(cloud: Cloud) -> Self {
         let base = Url::parse(&format!("https://{}", cloud.login_host())).expect("the hosts of clouds are valid");
-        Self::normalized(base, Some(cloud))
+        Self::normalized(base, Kind::Cloud(cloud))
     }
 }
 
-/// Accepts the hosts of the known clouds over https, and any URL on a loopback address (where it may carry a path).
+/// Accepts the hosts of the known clouds (older names too) and `{name}.ciamlogin.com` over https, and any URL on a loopback address (where it may carry a path).
 impl FromStr for Authority {
     type Err = BuildError;
 
@@ -151,13 +289,15 @@ impl FromStr for Authority {
             return Err(BuildError::new("the authority host must not carry a user name"));
         }
         if is_loopback(&url) && matches!(url.scheme(), "http" | "https") {
-            return Ok(Self::normalized(url, None));
+            return Ok(Self::normalized(url, Kind::Loopback));
         }
-        let cloud = Cloud::ALL.into_iter().find(|cloud| url.host_str() == Some(cloud.login_host()));
-        match cloud {
-            Some(cloud) if url.scheme() == "https" && url.path() == "/" && url.port().is_none() => Ok(cloud.into()),
-            Some(_) => Err(BuildError::new("the authority host is https, without port and path")),
-            None => Err(BuildError::new(
+        let host = url.host_str().unwrap_or_default();
+        let plain = url.scheme() == "https" && url.path() == "/" && url.port().is_none();
+        match (Cloud::of_host(host), host.strip_suffix(EXTERNAL)) {
+            (Some(cloud), _) if plain => Ok(cloud.into()),
+            (_, Some(name)) if plain => Self::external(name),
+            (Some(_), _) | (_, Some(_)) => Err(BuildError::new("the authority host is https, without port and path")),
+            (None, None) => Err(BuildError::new(
                 "the authority host is not one of Microsoft's clouds; use Authority::dangerous().host(..) for another",
             )),
         }
@@ -166,7 +306,12 @@ impl FromStr for Authority {
 
 impl fmt::Debug for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Authority").field(&self.base.as_str()).finish()
+        let mut tuple = f.debug_tuple("Authority");
+        tuple.field(&self.base.as_str());
+        if let Some(host) = &self.regional {
+            tuple.field(host);
+        }
+        tuple.finish()
     }
 }
 
@@ -184,7 +329,7 @@ impl DangerousAuthority {
         if url.scheme() != "https" || !url.username().is_empty() || url.password().is_some() {
             return Err(BuildError::new("an authority must be https and carry no user name"));
         }
-        Ok(Authority::normalized(url, None))
+        Ok(Authority::normalized(url, Kind::Custom))
     }
 }
 
@@ -241,5 +386,106 @@ mod tests {
         }
         assert_eq!("login.microsoftonline.com".parse::<Authority>().unwrap(), Authority::default());
         assert_eq!("https://login.microsoftonline.com/".parse::<Authority>().unwrap(), Authority::default());
+    }
+
+    #[test]
+    fn older_names_lead_to_the_name_of_today() {
+        for (text, cloud) in [
+            ("https://login.windows.net", Cloud::Public),
+            ("login.microsoft.com", Cloud::Public),
+            ("https://sts.windows.net/", Cloud::Public),
+            ("https://login.usgovcloudapi.net", Cloud::UsGovernment),
+            // azure_identity still sends secrets to this one.
+            ("https://login.chinacloudapi.cn", Cloud::China),
+            ("https://login.sovcloud-identity.fr", Cloud::SovereignFrance),
+            ("https://login.sovcloud-identity.de", Cloud::SovereignGermany),
+            ("https://login.sovcloud-identity.sg", Cloud::SovereignSingapore),
+        ] {
+            let authority: Authority = text.parse().unwrap();
+            assert_eq!(authority, Authority::from(cloud), "{text}");
+            assert_eq!(authority.url().host_str(), Some(cloud.login_host()));
+        }
+    }
+
+    #[test]
+    fn regions_are_words_and_change_the_token_endpoint_only() {
+        let authority = Authority::default().in_region("westus2").unwrap();
+        assert_eq!(
+            authority.token_endpoint(&tenant()).as_str(),
+            format!("https://westus2.login.microsoft.com/{}/oauth2/v2.0/token", tenant())
+        );
+        let global = Authority::default();
+        assert_eq!(authority.assertion_audience(&tenant()), global.token_endpoint(&tenant()));
+        assert_eq!(authority.issuer_v2(&tenant()), global.issuer_v2(&tenant()));
+        assert_eq!(authority.openid_configuration(&tenant()), global.openid_configuration(&tenant()));
+        let gov = Authority::from(Cloud::UsGovernment).in_region("usgovvirginia").unwrap();
+        assert_eq!(gov.token_endpoint(&tenant()).host_str(), Some("usgovvirginia.login.microsoftonline.us"));
+        for bad in ["", "WestUS", "west us", "evil.example/", "evil.example#", "a.b", "a-b", "é", "@evil", "\u{0}"] {
+            assert!(Authority::default().in_region(bad).is_err(), "{bad:?}");
+        }
+        assert!(Authority::default().in_region(&"a".repeat(33)).is_err());
+        assert!("http://127.0.0.1:1".parse::<Authority>().unwrap().in_region("westus").is_err());
+    }
+
+    proptest::proptest! {
+        /// Threat row 37: whatever is taken for a region, secrets stay on Microsoft's hosts.
+        #[test]
+        fn a_region_never_leaves_the_cloud(region in "\\PC{0,40}|[a-z0-9./@#:?-]{0,40}") {
+            if let Ok(authority) = Authority::default().in_region(&region) {
+                let url = authority.token_endpoint(&tenant());
+                assert_eq!(url.host_str(), Some(&*format!("{region}.login.microsoft.com")));
+                assert_eq!((url.scheme(), url.port()), ("https", None));
+                assert_eq!(url.path(), format!("/{}/oauth2/v2.0/token", tenant()));
+            }
+        }
+    }
+
+    #[test]
+    fn external_tenants() {
+        let authority = Authority::external("contoso").unwrap();
+        assert_eq!("https://contoso.ciamlogin.com".parse::<Authority>().unwrap(), authority);
+        assert_eq!(
+            authority.token_endpoint(&tenant()).as_str(),
+            format!("https://contoso.ciamlogin.com/{}/oauth2/v2.0/token", tenant())
+        );
+        assert_eq!(authority.cloud(), None);
+        assert_eq!(authority.issuer_v1(&tenant()), None);
+        for bad in ["", "a.b", "-a", "a-", "evil.example/", "a@b", "a:1"] {
+            assert!(Authority::external(bad).is_err(), "{bad}");
+        }
+        for bad in
+            ["https://ciamlogin.com", "https://a.b.ciamlogin.com", "http://a.ciamlogin.com", "https://aciamlogin.com"]
+        {
+            assert!(bad.parse::<Authority>().is_err(), "{bad}");
+        }
+    }
+
+    #[cfg(feature = "acquire")]
+    #[test]
+    fn issuers_are_checked_to_the_letter() {
+        let domain: TenantId = "contoso.onmicrosoft.com".parse().unwrap();
+        let own = format!("https://login.microsoftonline.com/{}/v2.0", tenant());
+        let authority = Authority::default();
+        assert!(authority.may_issue(&tenant(), &own) && authority.may_issue(&domain, &own));
+        for bad in [
+            "https://login.microsoftonline.com/22222222-2222-2222-2222-222222222222/v2.0",
+            "https://login.microsoftonline.com/11111111-1111-1111-1111-111111111111/v2.0/",
+            "https://login.microsoftonline.us/11111111-1111-1111-1111-111111111111/v2.0",
+            "https://sts.windows.net/11111111-1111-1111-1111-111111111111/",
+            "https://login.microsoftonline.com/{tenantid}/v2.0",
+            "",
+        ] {
+            assert!(!authority.may_issue(&tenant(), bad), "{bad}");
+        }
+        for bad in
+            ["https://login.microsoftonline.com/common/v2.0", "https://login.microsoftonline.com/{tenantid}/v2.0"]
+        {
+            assert!(!authority.may_issue(&domain, bad), "{bad}");
+        }
+        let custom = Authority::dangerous().host("https://login.contoso.com/base".parse().unwrap()).unwrap();
+        assert!(custom.may_issue(&tenant(), "https://login.contoso.com/x/v2.0/"));
+        assert!(!custom.may_issue(&tenant(), "https://evil.example/x/v2.0/"));
+        let external = Authority::external("contoso").unwrap();
+        assert!(external.may_issue(&domain, &external.issuer_v2(&tenant())));
     }
 }

@@ -6,6 +6,10 @@ mod acquire;
 mod authority;
 #[cfg(feature = "axum")]
 mod axum;
+#[cfg(feature = "azure-cli")]
+mod azure_cli;
+#[cfg(feature = "acquire")]
+mod chain;
 #[cfg(feature = "validate")]
 mod challenge;
 mod claims_challenge;
@@ -14,6 +18,10 @@ mod clock;
 #[cfg_attr(docsrs, doc(cfg(feature = "conformance")))]
 pub mod conformance;
 mod credential;
+#[cfg(feature = "acquire")]
+mod discovery;
+#[cfg(feature = "acquire")]
+mod environment;
 mod error;
 #[cfg(any(feature = "acquire", feature = "validate"))]
 mod flight;
@@ -22,6 +30,8 @@ mod identity;
 mod ids;
 #[cfg(feature = "validate")]
 mod jwt;
+#[cfg(feature = "acquire")]
+mod managed_identity;
 mod random;
 #[cfg(feature = "reqwest")]
 mod reqwest_transport;
@@ -31,6 +41,8 @@ mod scopes;
 mod seal;
 mod secret;
 pub mod settings;
+#[cfg(feature = "acquire")]
+mod shelf;
 mod store;
 #[cfg(feature = "tower")]
 mod tower;
@@ -50,11 +62,23 @@ pub use crate::acquire::{
     AdminConsent, AdminConsentAnswer, AgentCredential, AgentUser, Certificate, ClientCredential, ConfidentialClient,
     ConfidentialClientBuilder, Downstream, UnconfirmedTenant,
 };
+#[cfg(feature = "azure-cli")]
+#[cfg_attr(docsrs, doc(cfg(feature = "azure-cli")))]
+pub use crate::azure_cli::{AzureCliBuilder, AzureCliCredential};
+#[cfg(feature = "acquire")]
+#[cfg_attr(docsrs, doc(cfg(feature = "acquire")))]
+pub use crate::chain::{ChainError, ChainedTokenCredential};
 #[cfg(feature = "validate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
 pub use crate::challenge::Refusal;
 #[cfg(feature = "test-util")]
 pub use crate::clock::ManualClock;
+#[cfg(feature = "acquire")]
+#[cfg_attr(docsrs, doc(cfg(feature = "acquire")))]
+pub use crate::discovery::{Discovery, OpenIdConfiguration};
+#[cfg(feature = "acquire")]
+#[cfg_attr(docsrs, doc(cfg(feature = "acquire")))]
+pub use crate::environment::ServiceCredentials;
 #[cfg(feature = "validate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
 pub use crate::identity::RequestIdentity;
@@ -63,6 +87,11 @@ pub use crate::identity::RequestIdentity;
 pub use crate::jwt::{
     Algorithm, Claims, JwksClient, JwksClientBuilder, KeyError, KeyErrorKind, KeyLookup, KeySource, Lifetime,
     SigningKey, StaticKeys, TokenError, TokenErrorKind, UnverifiedToken, VerifiedJwt, bearer,
+};
+#[cfg(feature = "acquire")]
+#[cfg_attr(docsrs, doc(cfg(feature = "acquire")))]
+pub use crate::managed_identity::{
+    ManagedIdentityBuilder, ManagedIdentityCredential, ManagedIdentityId, ManagedIdentitySource,
 };
 #[cfg(feature = "reqwest")]
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
