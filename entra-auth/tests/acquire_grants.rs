@@ -227,12 +227,16 @@ async fn answers_that_belong_to_another_sign_in_send_nothing() {
     assert_eq!(users.redeem(session, answer).await.unwrap_err().kind(), ErrorKind::Reauthenticate);
     assert_eq!(world.requests().await, 0);
 
-    // The right issuer passes.
-    let (url, session) = users.sign_in(sign_in()).unwrap();
-    let sent = query(&url);
-    brings_tokens(&world, 1, sent["nonce"].clone());
-    let good = format!("code=c&state={}{}", sent["state"], issuer(&world.issuer));
-    users.redeem(session, AuthorizationAnswer::parse(&good).unwrap()).await.unwrap();
+    // The right issuer passes, whichever way its tenant was named.
+    for tenant in [TENANT, "contoso.onmicrosoft.com"] {
+        for (issuer, good) in [(issuer(&world.issuer), true), (issuer("https://evil.example/v2.0"), false)] {
+            let (url, session) = users.sign_in(sign_in().tenant(tenant.parse().unwrap())).unwrap();
+            let sent = query(&url);
+            brings_tokens(&world, 1, sent["nonce"].clone());
+            let answer = AuthorizationAnswer::parse(&format!("code=c&state={}{issuer}", sent["state"])).unwrap();
+            assert_eq!(users.redeem(session, answer).await.is_ok(), good, "{tenant} {issuer}");
+        }
+    }
 }
 
 /// `nonce_single_use`, and everything else that makes an id token no proof of this sign-in.

@@ -326,10 +326,19 @@ impl Users {
             ));
         }
         // RFC 9207: another authority's answer must not have its code sent to ours.
-        if answer.issuer.as_ref().is_some_and(|issuer| *issuer != self.party.authority().issuer_v2(&session.tenant)) {
+        if answer.issuer.as_ref().is_some_and(|issuer| !self.may_answer(&session.tenant, issuer)) {
             return Err(Error::new(ErrorKind::Protocol, "the answer is from another issuer than the one asked"));
         }
         answer.into_code()
+    }
+
+    /// Whether an issuer is the one that was asked. Who asks by a domain name learns the tenant's GUID from the answer; the
+    /// id token must then be of that issuer's cloud and of an allowed tenant.
+    fn may_answer(&self, tenant: &TenantId, issuer: &str) -> bool {
+        let authority = self.party.authority();
+        let named = || issuer.split('/').find_map(|part| part.parse().ok().filter(TenantId::is_guid));
+        let tenant = if tenant.is_guid() { Some(tenant.clone()) } else { named() };
+        tenant.is_some_and(|tenant| issuer == authority.issuer_v2(&tenant))
     }
 }
 
