@@ -640,6 +640,43 @@ async fn device_polls_slow_down_when_told_and_stop_when_dropped() {
     assert_eq!(world.requests().await, 2, "whoever stops waiting stops polling");
 }
 
+/// Starts a device sign-in, and then breaks every connection.
+#[derive(Debug)]
+struct Starts(u64, Arc<AtomicUsize>);
+
+#[async_trait]
+impl HttpTransport for Starts {
+    async fn send(&self, request: http::Request<Body>) -> Result<http::Response<Body>, TransportError> {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        if request.uri().path().ends_with("/token") {
+            return Err(TransportError::new(TransportErrorKind::Interrupted, std::io::Error::other("broken")));
+        }
+        let body = json!({"device_code": "d", "user_code": "U", "verification_uri": "https://a.example/",
+            "expires_in": 900, "interval": self.0});
+        Ok(http::Response::new(Body::from(body.to_string())))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_network_is_waited_out_until_the_code_ends() {
+    let world = world().await;
+    for (interval, most) in [(1, 30), (5, 25), (61, 15), (3600, 1)] {
+        let count = Arc::new(AtomicUsize::new(0));
+        let client = PublicClient::builder(TENANT.parse().unwrap(), CLIENT.parse().unwrap())
+            .clock(Arc::new(world.clock.clone()))
+            .transport(Arc::new(Starts(interval, Arc::clone(&count))))
+            .build()
+            .unwrap();
+        let users = client.users(world.id_tokens());
+        let code = users.device_code(&"User.Read".parse().unwrap()).await.unwrap();
+        let started = tokio::time::Instant::now();
+        assert_eq!(users.wait_for(code).await.unwrap_err().kind(), ErrorKind::Reauthenticate);
+        assert_eq!(started.elapsed().as_secs(), 900, "interval {interval}");
+        let polls = count.load(Ordering::SeqCst);
+        assert!(polls <= most, "interval {interval}: {polls} requests; the pause must grow");
+    }
+}
+
 #[tokio::test]
 async fn what_is_no_device_code() {
     let world = world().await;

@@ -130,7 +130,9 @@ impl Users {
                     return Err(again(&error, ErrorKind::ConsentRequired, "the user declined the sign-in"));
                 }
                 "expired_token" | "code_expired" => return Err(expired()),
-                _ if error.is_retryable() => error.retry_after().unwrap_or(interval * 2).clamp(interval, MAX_INTERVAL),
+                _ if error.is_retryable() => {
+                    error.retry_after().unwrap_or(interval * 2).clamp(interval, MAX_INTERVAL.max(interval))
+                }
                 _ => return Err(error),
             };
         }
