@@ -43,10 +43,10 @@ pub(crate) fn read() -> Result<VerdictSettings, String> {
 }
 
 fn from<L: Fn(&str) -> Option<String>>(mut settings: Settings<L>) -> Result<VerdictSettings, String> {
-    let now = settings.optional::<i64>("NOW");
-    let instant = now.flatten().map(OffsetDateTime::from_unix_timestamp);
-    if let Some(Err(_)) = instant {
-        settings.problem("NOW is malformed: expected seconds since 1970");
+    let now = settings.lookup("NOW");
+    let instant = now.map(|text| text.parse().ok().and_then(|now| OffsetDateTime::from_unix_timestamp(now).ok()));
+    if instant == Some(None) {
+        settings.problem("NOW is malformed: expected seconds since 1970, such as 1764000000");
     }
     let wants_channel = settings.is_set("BF_APP_ID") || settings.is_set("BF_METADATA_URL");
     let wants_entra = ["ENTRA_AUDIENCE", "ENTRA_TENANT", "ENTRA_METADATA_URL"].iter().any(|name| settings.is_set(name));
@@ -56,19 +56,31 @@ fn from<L: Fn(&str) -> Option<String>>(mut settings: Settings<L>) -> Result<Verd
     }
     let channel = wants_channel.then(|| {
         let app_id = settings.required("BF_APP_ID");
-        let metadata_url = settings.optional("BF_METADATA_URL");
+        let metadata_url = address(&mut settings, "BF_METADATA_URL");
         Some(ChannelSettings { app_id: app_id?, metadata_url: metadata_url? })
     });
     let entra = wants_entra.then(|| {
         let audience = settings.required("ENTRA_AUDIENCE");
         let tenant = settings.required("ENTRA_TENANT");
-        let metadata_url = settings.optional("ENTRA_METADATA_URL");
+        let metadata_url = address(&mut settings, "ENTRA_METADATA_URL");
         Some(EntraSettings { audience: audience?, tenant: tenant?, metadata_url: metadata_url? })
     });
-    let clock = VerdictClock(instant.and_then(Result::ok));
+    let clock = VerdictClock(instant.flatten());
     settings
         .finish(|| Some(VerdictSettings { clock, channel: channel.flatten(), entra: entra.flatten() }))
         .map_err(|error| error.to_string())
+}
+
+/// Where keys are; the outer `None` means malformed.
+#[allow(clippy::option_option)] // malformed and absent are different things
+fn address<L: Fn(&str) -> Option<String>>(settings: &mut Settings<L>, name: &str) -> Option<Option<Url>> {
+    let Some(text) = settings.lookup(name) else { return Some(None) };
+    let url = Url::parse(&text).ok();
+    if url.is_none() {
+        settings
+            .problem(format!("{name} is malformed: expected a URL that begins with https://, or http:// on loopback"));
+    }
+    url.map(Some)
 }
 
 #[cfg(test)]
@@ -95,7 +107,8 @@ mod tests {
                 &[("ENTRA_AUDIENCE", "a"), ("NOW", "x"), ("BF_APP_ID", "x")],
                 &["ENTRA_TENANT", "NOW", "BF_APP_ID is malformed"],
             ),
-            (&[("BF_APP_ID", id), ("NOW", "99999999999999999")], &["NOW is malformed"]),
+            (&[("BF_APP_ID", id), ("NOW", "99999999999999999")], &["NOW is malformed: expected seconds"]),
+            (&[("BF_APP_ID", id), ("BF_METADATA_URL", "localhost")], &["BF_METADATA_URL is malformed: expected a URL"]),
         ] {
             let problem = read(variables).unwrap_err();
             assert!(expected.iter().all(|part| problem.contains(part)), "{problem}");

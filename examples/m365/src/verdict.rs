@@ -1,6 +1,7 @@
 //! One verdict a line: does the request pass, and if not, which rule did it break?
 
 use std::{
+    borrow::Cow,
     io::{self, BufRead, Write},
     sync::Arc,
     time::Duration,
@@ -62,18 +63,27 @@ impl Judge {
     }
 
     pub(crate) async fn run(&self, input: impl BufRead, output: &mut impl Write) -> io::Result<()> {
+        let mut told = false;
         for line in input.split(b'\n') {
             let line = line?;
             if line.trim_ascii().is_empty() {
                 continue;
             }
-            let case: Option<Case<'_>> = serde_json::from_slice(&line).ok();
+            let line = line.trim_ascii();
+            // An array of the right values would pass for an object.
+            let case: Option<Case<'_>> = line.starts_with(b"{").then(|| serde_json::from_slice(line).ok()).flatten();
             let (name, rule) = match &case {
-                Some(case) => (case.name.as_str(), self.judge(case).await),
-                None => ("", Some("malformed-input")),
+                Some(case) => (Cow::Borrowed(case.name.as_str()), self.judge(case).await),
+                None => (Cow::Owned(name_of(line)), Some("malformed-input")),
             };
+            if rule == Some("keys-unavailable") && !std::mem::replace(&mut told, true) {
+                eprintln!(
+                    "the signing keys could not be fetched, so these verdicts say keys-unavailable: check the network, or \
+                     BF_METADATA_URL and ENTRA_METADATA_URL when they are set"
+                );
+            }
             let verdict = if rule.is_none() { "accept" } else { "reject" };
-            serde_json::to_writer(&mut *output, &Verdict { name, verdict, rule })?;
+            serde_json::to_writer(&mut *output, &Verdict { name: &name, verdict, rule })?;
             output.write_all(b"\n")?;
             output.flush()?;
         }
@@ -107,6 +117,12 @@ impl Judge {
     }
 }
 
+/// The name of a line that is an object but no case, so that whoever wrote it finds it again.
+fn name_of(line: &[u8]) -> String {
+    let value: serde_json::Value = serde_json::from_slice(line).unwrap_or_default();
+    value.get("name").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
+}
+
 fn channel_judge(
     settings: ChannelSettings,
     clock: VerdictClock,
@@ -117,7 +133,7 @@ fn channel_judge(
     if let Some(url) = settings.metadata_url {
         builder = builder.metadata_url(url);
     }
-    builder.build().map_err(|error| error.to_string())
+    builder.build().map_err(|error| format!("BF_METADATA_URL or BF_APP_ID cannot be used: {error}"))
 }
 
 async fn entra_judge(
@@ -134,7 +150,7 @@ async fn entra_judge(
         .transport(Arc::clone(transport))
         .clock(Arc::new(clock))
         .build()
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| format!("ENTRA_METADATA_URL cannot be used: {error}"))?;
     AccessTokenValidator::builder(authority, [settings.audience], TenantPolicy::Single(settings.tenant))
         .keys(Arc::new(keys))
         .clock(Arc::new(clock))

@@ -83,6 +83,8 @@ async fn channel_requests() {
         (line("duplicate", bearer(&good), &twice), Some("malformed-activity")),
         (line("no body", bearer(&good), "null"), Some("malformed-body")),
         ("no json".to_owned(), Some("malformed-input")),
+        (r#"["x","bf-channel",null]"#.to_owned(), Some("malformed-input")),
+        (r#"{"name":"x","profile":"bf-channel","authorization":5}"#.to_owned(), Some("malformed-input")),
         (r#"{"name":"x","profile":"other"}"#.to_owned(), Some("unknown-profile")),
         (r#"{"name":"x","profile":"entra-v2","authorization":null}"#.to_owned(), Some("profile-not-configured")),
     ];
@@ -157,4 +159,32 @@ fn without_settings_it_says_what_to_set() {
     assert_eq!(output.status.code(), Some(2));
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.contains("BF_APP_ID") && text.contains("ENTRA_AUDIENCE"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_cannot_be_fetched_are_explained_once() {
+    let output = tokio::task::spawn_blocking(|| {
+        let payload = r#"{"iss":"https://api.botframework.com","aud":"22222222-2222-2222-2222-222222222222","nbf":1000,"exp":2000,"serviceurl":"https://smba.trafficmanager.net/amer/"}"#;
+        let token = [r#"{"alg":"RS256","kid":"k"}"#, payload, "signature"].map(base64url).join(".");
+        let line = json!({"name": "x", "profile": "bf-channel", "authorization": format!("Bearer {token}")});
+        // Nothing listens on the discard port.
+        let settings =
+            [("BF_APP_ID", "22222222-2222-2222-2222-222222222222"), ("BF_METADATA_URL", "http://127.0.0.1:9/"), ("NOW", "1500")];
+        run(&settings, &format!("{line}\n{line}\n"))
+    })
+    .await
+    .unwrap();
+    assert!(verdicts(&output).iter().all(|verdict| verdict["rule"] == "keys-unavailable"));
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(told.matches("BF_METADATA_URL").count(), 1, "{told}");
+}
+
+fn base64url(text: &str) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut out = String::new();
+    for chunk in text.as_bytes().chunks(3) {
+        let bits = chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        out.extend((0..=chunk.len()).map(|i| char::from(DIGITS[(bits >> (18 - 6 * i)) as usize & 63])));
+    }
+    out
 }
