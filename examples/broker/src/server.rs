@@ -10,6 +10,7 @@ use axum::{
     routing::{get, post},
 };
 use botframework_activity::InboundError;
+use futures_util::StreamExt as _;
 use http::{HeaderMap, StatusCode, header};
 use hyper::server::conn::http1;
 use hyper_util::{
@@ -155,9 +156,15 @@ async fn messages(State(bot): State<Bot>, headers: HeaderMap, body: Body) -> Res
     }
 }
 
-/// Headers first; the body is read only for whoever has a good token.
+/// Headers first; the body is kept only for whoever has a good token.
 async fn receive(bot: &Bot, headers: &HeaderMap, body: Body) -> Result<Answer, Response> {
-    let token = bot.authenticator.authenticate(headers).await.map_err(|error| refuse(&error))?;
+    let token = match bot.authenticator.authenticate(headers).await {
+        Ok(token) => token,
+        Err(error) => {
+            drain(body).await;
+            return Err(refuse(&error));
+        }
+    };
     tracing::info!(target: "hop", "channel token valid, signed with key {}", token.key_id());
     token.check_content(headers).map_err(|error| refuse(&error))?;
     let body = match timeout(BODY_TIME, to_bytes(body, token.body_limit() + 1)).await {
@@ -175,6 +182,21 @@ async fn receive(bot: &Bot, headers: &HeaderMap, body: Body) -> Result<Answer, R
             Ok(Answer::Received)
         }
     }
+}
+
+/// Throws away a small body that nobody will read. An answer before its end closes the connection, and a client that is
+/// still writing, or sends its next request on it, would see a broken connection instead of the refusal.
+async fn drain(body: Body) {
+    const ENOUGH: usize = 64 * 1024;
+    let mut chunks = body.into_data_stream();
+    let small = async {
+        let mut read = 0;
+        while read < ENOUGH {
+            let Some(Ok(chunk)) = chunks.next().await else { break };
+            read += chunk.len();
+        }
+    };
+    let _ = timeout(Duration::from_millis(500), small).await;
 }
 
 /// Status and challenge, no word about which rule was broken.

@@ -140,3 +140,26 @@ async fn two_routes_and_no_more() {
     let health: Value = Client::new().get(format!("{base}/healthz")).send().await.unwrap().json().await.unwrap();
     assert_eq!(health, json!({"status": "ok"}), "served with settings, so no sandbox");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_refused_sees_it_and_keeps_its_connection() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let sandbox = Sandbox::builder().start().await.unwrap();
+    let broker = Broker::serve(&sandbox, &[], &[]).await;
+    let address = broker.url.trim_start_matches("http://").trim_end_matches("/api/messages");
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    for round in 0..5 {
+        let head =
+            b"POST /api/messages HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n";
+        stream.write_all(head).await.unwrap();
+        // The body comes in packets of its own, later than the answer could.
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        stream.write_all(&[b' '; 1000]).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            answer.push(stream.read_u8().await.unwrap_or_else(|error| panic!("round {round}: {error}")));
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 401"), "{}", String::from_utf8_lossy(&answer));
+    }
+}
