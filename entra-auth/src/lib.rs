@@ -6,6 +6,8 @@ mod acquire;
 mod authority;
 #[cfg(feature = "axum")]
 mod axum;
+#[cfg(feature = "azure-core")]
+mod azure;
 #[cfg(feature = "azure-cli")]
 mod azure_cli;
 #[cfg(feature = "acquire")]
@@ -71,6 +73,9 @@ pub use crate::chain::{ChainError, ChainedTokenCredential};
 #[cfg(feature = "validate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
 pub use crate::challenge::Refusal;
+#[cfg(feature = "azure-core")]
+#[cfg_attr(docsrs, doc(cfg(feature = "azure-core")))]
+pub use crate::azure::{AsAzureCredential, FromAzureCredential};
 #[cfg(feature = "test-util")]
 pub use crate::clock::ManualClock;
 #[cfg(feature = "acquire")]
