@@ -65,14 +65,14 @@ impl Party {
             Self::Public(identity) => {
                 form.push(("client_id", identity.client_id.as_str().into()));
                 form.extend(self.claims(claims).map(|claims| ("claims", claims.into())));
-                wire::encode(&identity.authority.token_endpoint(tenant), &form, id)
+                wire::encode(&self.endpoint(tenant, "token"), &form, id)
             }
         }
     }
 
-    /// An endpoint beside the token endpoint, such as `authorize`.
+    /// An endpoint beside the token endpoint, such as `authorize`. Never a regional one: those know no users.
     pub(super) fn endpoint(&self, tenant: &TenantId, name: &str) -> Url {
-        let mut url = self.authority().token_endpoint(tenant);
+        let mut url = self.authority().assertion_audience(tenant);
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop().push(name);
         }
@@ -104,6 +104,18 @@ pub(super) fn resource_scopes(scopes: &Scopes) -> Option<Scopes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn browsers_and_users_never_go_to_a_region() {
+        let authority = Authority::default().in_region("westus2").unwrap();
+        let client_id = "22222222-2222-2222-2222-222222222222".parse().unwrap();
+        let party = Party::Public(Arc::new(PublicIdentity { authority, client_id, challenges: false }));
+        let tenant = "contoso.onmicrosoft.com".parse().unwrap();
+        assert_eq!(
+            party.endpoint(&tenant, "authorize").as_str(),
+            "https://login.microsoftonline.com/contoso.onmicrosoft.com/oauth2/v2.0/authorize"
+        );
+    }
 
     #[test]
     fn scopes_of_the_sign_in_are_told_from_those_of_a_resource() {
