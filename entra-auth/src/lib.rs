@@ -64,6 +64,14 @@ pub use crate::acquire::{
     AdminConsent, AdminConsentAnswer, AgentCredential, AgentUser, Certificate, ClientCredential, ConfidentialClient,
     ConfidentialClientBuilder, Downstream, UnconfirmedTenant,
 };
+#[cfg(feature = "acquire")]
+#[cfg_attr(docsrs, doc(cfg(feature = "acquire")))]
+pub use crate::acquire::{
+    Assertion, AssertionRequest, CertificateFile, ClientAssertion, SignRequest, SignatureAlgorithm, WorkloadIdentity,
+};
+#[cfg(feature = "azure-core")]
+#[cfg_attr(docsrs, doc(cfg(feature = "azure-core")))]
+pub use crate::azure::{AsAzureCredential, FromAzureCredential};
 #[cfg(feature = "azure-cli")]
 #[cfg_attr(docsrs, doc(cfg(feature = "azure-cli")))]
 pub use crate::azure_cli::{AzureCliBuilder, AzureCliCredential};
@@ -73,9 +81,6 @@ pub use crate::chain::{ChainError, ChainedTokenCredential};
 #[cfg(feature = "validate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
 pub use crate::challenge::Refusal;
-#[cfg(feature = "azure-core")]
-#[cfg_attr(docsrs, doc(cfg(feature = "azure-core")))]
-pub use crate::azure::{AsAzureCredential, FromAzureCredential};
 #[cfg(feature = "test-util")]
 pub use crate::clock::ManualClock;
 #[cfg(feature = "acquire")]

@@ -5,13 +5,13 @@ use http::Request;
 
 use super::{
     cache::{CacheKey, Subject},
-    certificate::Certificate,
+    credential::{ClientCredential, Occasion, Proof},
     engine::{Engine, Grant},
     wire::{self, ASSERTION_TYPE, Form},
 };
 use crate::{
     AccessToken, Authority, Body, BuildError, ClaimsChallenge, ClientId, Clock, CorrelationId, Error, ErrorKind,
-    HttpTransport, RetryPolicy, Scopes, Secret, SystemClock, TenantId, TokenCredential, TokenRequest,
+    HttpTransport, RetryPolicy, Scopes, SystemClock, TenantId, TokenCredential, TokenRequest,
 };
 
 /// An application that can keep a secret: gets tokens for itself and on behalf of its users.
@@ -52,28 +52,6 @@ pub(super) struct Identity {
     credential: ClientCredential,
     challenges: bool,
     clock: Arc<dyn Clock>,
-}
-
-/// How a client proves who it is.
-#[non_exhaustive]
-#[derive(Clone, Debug)]
-pub enum ClientCredential {
-    /// A client secret (its value, not its id).
-    Secret(Secret),
-    /// A certificate, by a signed assertion.
-    Certificate(Certificate),
-}
-
-impl From<Secret> for ClientCredential {
-    fn from(secret: Secret) -> Self {
-        Self::Secret(secret)
-    }
-}
-
-impl From<Certificate> for ClientCredential {
-    fn from(certificate: Certificate) -> Self {
-        Self::Certificate(certificate)
-    }
 }
 
 impl ConfidentialClient {
@@ -190,19 +168,30 @@ impl Identity {
         } else if let Some(claims) = claims {
             form.push(("claims", claims.as_str().to_owned().into()));
         }
-        match &self.credential {
-            ClientCredential::Secret(secret) => form.push(("client_secret", secret.expose().into())),
-            ClientCredential::Certificate(certificate) => {
-                let assertion = certificate
-                    .assertion(self.client_id.as_str(), endpoint.as_str(), self.clock.now())
-                    .map_err(|error| {
-                        Error::new(ErrorKind::ClientCredential, "the certificate's key did not sign").with_source(error)
-                    })?;
-                form.push(("client_assertion_type", ASSERTION_TYPE.into()));
-                form.push(("client_assertion", assertion.into()));
+        let occasion = Occasion {
+            client_id: &self.client_id,
+            tenant,
+            endpoint: &endpoint,
+            correlation_id: id,
+            now: self.clock.now(),
+        };
+        let proof = self.credential.prove(&occasion).await?;
+        let mut form: Form<'_> = form;
+        let used = match &proof {
+            Proof::Secret(secret) => {
+                form.push(("client_secret", secret.expose().into()));
+                None
             }
-        }
-        wire::encode(&endpoint, &form, id)
+            Proof::Assertion(assertion, used) => {
+                form.push(("client_assertion_type", ASSERTION_TYPE.into()));
+                form.push(("client_assertion", assertion.expose().into()));
+                used.clone()
+            }
+        };
+        let mut request = wire::encode(&endpoint, &form, id)?;
+        // The engine asks it, after a refusal, whether another proof is there.
+        used.map(|used| request.extensions_mut().insert(used));
+        Ok(request)
     }
 }
 
@@ -279,7 +268,7 @@ impl ConfidentialClientBuilder {
         self
     }
 
-    /// Builds the client. Nothing is sent.
+    /// Builds the client. Nothing is sent. A certificate that ends within 30 days is warned of in the log.
     ///
     /// # Errors
     ///
@@ -288,6 +277,7 @@ impl ConfidentialClientBuilder {
         if matches!(&self.credential, ClientCredential::Secret(secret) if secret.is_empty()) {
             return Err(BuildError::new("the client secret is empty"));
         }
+        self.credential.report_end(self.clock.now());
         let transport = match self.transport {
             Some(transport) => transport,
             None => default_transport()?,

@@ -14,6 +14,7 @@ use tracing::Instrument as _;
 use super::{
     accounts::Accounts,
     cache::{CacheKey, Look, TokenCache},
+    credential::Used,
     wire::{self, Answer, Extras},
 };
 use crate::{
@@ -188,15 +189,25 @@ impl Engine {
         deadline: Instant,
     ) -> Result<AccessToken, Error> {
         let mut attempt = 1;
+        let mut renewed = false;
         loop {
             tracing::Span::current().record("attempt", attempt);
-            let error = match self.exchange(grant.request(claims, id).await?, deadline).await {
+            let request = grant.request(claims, id).await?;
+            let used = request.extensions().get::<Used>().cloned();
+            let error = match self.exchange(request, deadline).await {
                 Ok(answer) => {
                     grant.keep(&answer.extras);
                     return grant.finish(answer.token);
                 }
                 Err(error) => error,
             };
+            // A credential renewed meanwhile is tried at once, and once.
+            if let Some(used) = used.filter(|_| !renewed)
+                && used.is_renewed_after(&error).await
+            {
+                renewed = true;
+                continue;
+            }
             let pause = self.retry.delay(attempt, error.retry_after()).filter(|_| error.is_retryable());
             match pause {
                 Some(pause) if Instant::now() + pause < deadline => tokio::time::sleep(pause).await,

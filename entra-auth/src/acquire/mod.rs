@@ -5,6 +5,7 @@ mod aadsts;
 mod accounts;
 mod admin_consent;
 mod agent_identity;
+mod assertion;
 #[cfg_attr(not(feature = "validate"), allow(dead_code, unreachable_pub))]
 mod authorization_answer;
 #[cfg(feature = "validate")]
@@ -12,10 +13,12 @@ mod authorization_code;
 mod cache;
 mod certificate;
 mod client;
+mod credential;
 #[cfg(feature = "validate")]
 mod device_code;
 mod downstream;
 mod engine;
+mod file;
 #[cfg(feature = "validate")]
 mod long_running;
 #[cfg(feature = "validate")]
@@ -27,15 +30,18 @@ mod pkce;
 mod public_client;
 #[cfg(feature = "validate")]
 mod refresh;
+mod reload;
+mod signer;
 #[cfg(feature = "validate")]
 mod users;
 mod wire;
+mod workload_identity;
 
 pub use self::{
     admin_consent::{AdminConsent, AdminConsentAnswer, UnconfirmedTenant},
     agent_identity::{AgentCredential, AgentUser},
     certificate::Certificate,
-    client::{ClientCredential, ConfidentialClient, ConfidentialClientBuilder},
+    client::{ConfidentialClient, ConfidentialClientBuilder},
     downstream::Downstream,
 };
 #[cfg(feature = "validate")]
@@ -49,6 +55,13 @@ pub use self::{
     public_client::{PublicClient, PublicClientBuilder},
     refresh::AccountCredential,
     users::{Account, SignedIn, Users},
+};
+pub use self::{
+    assertion::{Assertion, AssertionRequest, ClientAssertion},
+    credential::ClientCredential,
+    reload::CertificateFile,
+    signer::{SignRequest, SignatureAlgorithm},
+    workload_identity::WorkloadIdentity,
 };
 
 #[cfg(feature = "validate")]

@@ -1,0 +1,236 @@
+//! Client assertions that somebody else signs.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use time::OffsetDateTime;
+use url::Url;
+
+use super::{credential::Used, signer::Boxed, workload_identity::TokenFile};
+use crate::{
+    AccessToken, BuildError, ClientId, CorrelationId, Error, ErrorKind, Scopes, Secret, TenantId, TokenCredential,
+    TokenRequest,
+};
+
+/// An assertion that somebody else signs and Entra trusts by a federated credential of the registration
+/// (<https://learn.microsoft.com/entra/workload-id/workload-identity-federation>): no secret to keep or renew.
+#[derive(Clone)]
+pub struct ClientAssertion(Source);
+
+#[derive(Clone)]
+enum Source {
+    Function(Arc<Function>),
+    File(TokenFile),
+    Credential(Arc<Federated>),
+}
+
+struct Function {
+    call: Box<dyn Fn(AssertionRequest) -> Boxed<Assertion> + Send + Sync>,
+    /// What may be used again, by token endpoint: the audience of an assertion may depend on it.
+    kept: Mutex<HashMap<Url, (Secret, OffsetDateTime)>>,
+}
+
+struct Federated {
+    credential: Arc<dyn TokenCredential>,
+    scopes: Scopes,
+    rejected: Mutex<Option<AccessToken>>,
+}
+
+/// Assertions for more token endpoints than this are not remembered at the same time.
+const MAX_KEPT: usize = 256;
+
+/// For whom an assertion is wanted.
+#[non_exhaustive]
+#[derive(Clone, Debug)]
+pub struct AssertionRequest {
+    /// The application: `iss` and `sub` of an assertion of its own.
+    pub client_id: ClientId,
+    /// The tenant that is asked.
+    pub tenant: TenantId,
+    /// The token endpoint: `aud` of an assertion of its own.
+    pub token_endpoint: Url,
+    /// The id under which both sides log this request.
+    pub correlation_id: CorrelationId,
+}
+
+/// What a source of assertions answers: a JWT, and how long it may be used again.
+#[derive(Clone, Debug)]
+pub struct Assertion {
+    jwt: Secret,
+    until: Option<OffsetDateTime>,
+}
+
+impl Assertion {
+    /// An assertion for this one request.
+    pub fn once(jwt: impl Into<Secret>) -> Self {
+        Self { jwt: jwt.into(), until: None }
+    }
+
+    /// An assertion that may be used again for the same token endpoint until then. Leave room before its end.
+    pub fn reusable_until(jwt: impl Into<Secret>, until: OffsetDateTime) -> Self {
+        Self { jwt: jwt.into(), until: Some(until) }
+    }
+}
+
+impl ClientAssertion {
+    /// Asks a function for each token request (tokens are cached, so that is rare), unless what it last gave may be
+    /// used again. Its errors reach the caller as they are; it has 8 s. When Entra refuses an assertion used again as
+    /// outdated, the function is asked for a fresh one within the same request.
+    ///
+    /// ```
+    /// # use entra_auth::{Assertion, AssertionRequest, ClientAssertion, Error};
+    /// # async fn sign_elsewhere(audience: &str) -> Result<String, Error> { Ok(String::new()) }
+    /// let assertion = ClientAssertion::from_fn(|request: AssertionRequest| async move {
+    ///     Ok(Assertion::once(sign_elsewhere(request.token_endpoint.as_str()).await?))
+    /// });
+    /// ```
+    pub fn from_fn<F, Fut>(source: F) -> Self
+    where
+        F: Fn(AssertionRequest) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Assertion, Error>> + Send + 'static,
+    {
+        let call: Box<dyn Fn(AssertionRequest) -> Boxed<Assertion> + Send + Sync> =
+            Box::new(move |request| Box::pin(source(request)));
+        Self(Source::Function(Arc::new(Function { call, kept: Mutex::default() })))
+    }
+
+    /// Reads a projected token from a file for each token request: AKS workload identity, or any other platform that
+    /// rewrites the file before the token ends. See [`WorkloadIdentity`] for the settings of AKS.
+    ///
+    /// The file is regular, at most 16 KiB, and a link leads nowhere but below its own folder.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read now, breaks these rules or holds no JWT. The message names it and says what to do.
+    /// Later the same is [`ErrorKind::ClientCredential`] on the token request.
+    ///
+    /// [`WorkloadIdentity`]: crate::WorkloadIdentity
+    pub fn from_file(path: impl Into<PathBuf>) -> Result<Self, BuildError> {
+        TokenFile::open(path.into()).map(|file| Self(Source::File(file)))
+    }
+
+    /// Takes the token of another credential, such as a managed identity, for the audience
+    /// `api://AzureADTokenExchange` of the public cloud.
+    pub fn from_credential(credential: Arc<dyn TokenCredential>) -> Self {
+        // The one scope is constant; a test covers it.
+        #[allow(clippy::expect_used)]
+        let scopes = "api://AzureADTokenExchange/.default".parse().expect("a constant scope");
+        Self::from_credential_for(credential, scopes)
+    }
+
+    /// The same for another audience, such as `api://AzureADTokenExchangeUSGov/.default` or
+    /// `api://AzureADTokenExchangeChina/.default`.
+    pub fn from_credential_for(credential: Arc<dyn TokenCredential>, scopes: Scopes) -> Self {
+        Self(Source::Credential(Arc::new(Federated { credential, scopes, rejected: Mutex::default() })))
+    }
+
+    pub(super) async fn get(
+        &self,
+        request: AssertionRequest,
+        now: OffsetDateTime,
+    ) -> Result<(Secret, Option<Used>), Error> {
+        let (jwt, used) = match &self.0 {
+            Source::Function(function) => function.get(request, now).await?,
+            Source::File(file) => {
+                let token = file.read().await?;
+                (token.clone(), Some(Used::TokenFile(file.clone(), token)))
+            }
+            Source::Credential(federated) => {
+                let token = federated.get(request).await?;
+                (token.expose().into(), Some(Used::Credential(self.clone(), token)))
+            }
+        };
+        if jwt.is_empty() {
+            return Err(Error::new(ErrorKind::ClientCredential, "the source of client assertions gave an empty one"));
+        }
+        Ok((jwt, used))
+    }
+
+    /// Notes that Entra refused a token of the credential. Whether the credential has another one, it knows.
+    pub(super) fn reject(&self, token: &AccessToken) -> bool {
+        match &self.0 {
+            Source::Credential(federated) => {
+                *lock(&federated.rejected) = Some(token.clone());
+                true
+            }
+            Source::Function(_) | Source::File(_) => false,
+        }
+    }
+}
+
+impl Function {
+    async fn get(
+        self: &Arc<Self>,
+        request: AssertionRequest,
+        now: OffsetDateTime,
+    ) -> Result<(Secret, Option<Used>), Error> {
+        let endpoint = request.token_endpoint.clone();
+        let kept = lock(&self.kept).get(&endpoint).filter(|(_, until)| now < *until).map(|(jwt, _)| jwt.clone());
+        if let Some(jwt) = kept {
+            let kept = Kept { function: Arc::clone(self), endpoint, jwt: jwt.clone() };
+            return Ok((jwt, Some(Used::Kept(kept))));
+        }
+        let assertion = (self.call)(request).await?;
+        let mut kept = lock(&self.kept);
+        match assertion.until {
+            Some(until) if now < until => {
+                if kept.len() >= MAX_KEPT && !kept.contains_key(&endpoint) {
+                    kept.clear();
+                }
+                kept.insert(endpoint, (assertion.jwt.clone(), until));
+            }
+            _ => {
+                kept.remove(&endpoint);
+            }
+        }
+        Ok((assertion.jwt, None))
+    }
+}
+
+impl Federated {
+    async fn get(&self, request: AssertionRequest) -> Result<AccessToken, Error> {
+        let rejected = lock(&self.rejected).clone();
+        let mut wanted = TokenRequest::new(self.scopes.clone()).with_correlation_id(request.correlation_id);
+        wanted.rejected = rejected;
+        self.credential.get_token(&wanted).await
+    }
+}
+
+/// An assertion that was used again.
+#[derive(Clone)]
+pub(super) struct Kept {
+    function: Arc<Function>,
+    endpoint: Url,
+    jwt: Secret,
+}
+
+impl Kept {
+    /// Forgets it, unless another has taken its place. Either way the next attempt sends another.
+    pub(super) fn discard(&self) -> bool {
+        let mut kept = lock(&self.function.kept);
+        if kept.get(&self.endpoint).is_some_and(|(jwt, _)| *jwt == self.jwt) {
+            kept.remove(&self.endpoint);
+        }
+        true
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Debug for ClientAssertion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut tuple = f.debug_tuple("ClientAssertion");
+        match &self.0 {
+            Source::Function(_) => tuple.field(&"function"),
+            Source::File(file) => tuple.field(file),
+            Source::Credential(federated) => tuple.field(&federated.credential),
+        };
+        tuple.finish()
+    }
+}

@@ -1,0 +1,238 @@
+//! A certificate in a file that changes while the process runs.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use aws_lc_rs::digest::{Context, SHA256};
+use zeroize::Zeroizing;
+
+use super::{
+    certificate::Certificate,
+    file::{self, Links},
+};
+use crate::{BuildError, Error, ErrorKind, Secret};
+
+/// Key and chain are never larger.
+const MAX_BYTES: u64 = 256 << 10;
+
+/// A certificate in a file (or in two: certificate and key) that is renewed while the process runs, as cert-manager,
+/// the Key Vault CSI driver or certbot do it.
+///
+/// The file is looked at for every token request, which is rare because tokens are cached, so a new certificate is
+/// used from the next one on. When Entra refuses the one just used with a code that says so (AADSTS700027, 700024,
+/// 7000214, 1000502, 7000274, 7000277) and the file has changed meanwhile, the request is repeated once, at once, with
+/// the new one: callers notice nothing. While the file is broken or gone, the last good certificate is used, and event
+/// `entra.certificate.reload` says so once for each state of the file.
+///
+/// ```no_run
+/// use entra_auth::{CertificateFile, ConfidentialClient};
+///
+/// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = ConfidentialClient::builder(
+///     "contoso.onmicrosoft.com".parse()?,
+///     "00000000-0000-0000-0000-000000000000".parse()?,
+///     CertificateFile::open("/mnt/secrets/bot.pem")?,
+/// )
+/// .build()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct CertificateFile {
+    watched: Arc<Watched>,
+    send_chain: bool,
+    ad_fs: bool,
+}
+
+struct Watched {
+    paths: Vec<PathBuf>,
+    /// Only feature `pfx` can use one.
+    password: Option<Secret>,
+    state: Mutex<State>,
+    /// One reads, the others wait: a slow reader must not put an older certificate back.
+    reading: tokio::sync::Mutex<()>,
+}
+
+struct State {
+    good: Certificate,
+    stamp: Stamp,
+    /// The last state of the file that was no certificate.
+    bad: Option<Stamp>,
+}
+
+/// The SHA-256 of what a file held; `None` when it could not be read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp(Option<[u8; 32]>);
+
+impl CertificateFile {
+    /// Opens a PEM file that holds key and certificate, as [`Certificate::from_pem`] takes it.
+    ///
+    /// # Errors
+    ///
+    /// When the file does not exist, may not be read, is no regular file or larger than 256 KiB, or holds no usable
+    /// certificate with its key. The message names the file and what to do.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, BuildError> {
+        Self::watch(vec![path.as_ref().to_owned()], None)
+    }
+
+    /// Opens a certificate (with its chain) and its key in two PEM files, such as `tls.crt` and `tls.key`.
+    ///
+    /// # Errors
+    ///
+    /// As [`CertificateFile::open`]. When only one of the two has been renewed, the last good pair is used.
+    pub fn open_pair(certificate: impl AsRef<Path>, key: impl AsRef<Path>) -> Result<Self, BuildError> {
+        Self::watch(vec![certificate.as_ref().to_owned(), key.as_ref().to_owned()], None)
+    }
+
+    /// Opens a PKCS#12 archive, or a PEM file with an encrypted key. The password stays the same when the file is
+    /// renewed.
+    ///
+    /// # Errors
+    ///
+    /// As [`CertificateFile::open`], and when the password is wrong.
+    #[cfg(feature = "pfx")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "pfx")))]
+    pub fn open_protected(path: impl AsRef<Path>, password: Secret) -> Result<Self, BuildError> {
+        Self::watch(vec![path.as_ref().to_owned()], Some(password))
+    }
+
+    fn watch(paths: Vec<PathBuf>, password: Option<Secret>) -> Result<Self, BuildError> {
+        let content = read(&paths)?;
+        let good = parse(&content, password.as_ref())?;
+        let state = Mutex::new(State { good, stamp: Stamp::of(&content), bad: None });
+        let watched = Watched { paths, password, state, reading: tokio::sync::Mutex::new(()) };
+        Ok(Self { watched: Arc::new(watched), send_chain: false, ad_fs: false })
+    }
+
+    /// Sends the chain along; see [`Certificate::send_chain`].
+    #[must_use]
+    pub const fn send_chain(mut self) -> Self {
+        self.send_chain = true;
+        self
+    }
+
+    /// Signs the way AD FS wants it; see [`Certificate::for_ad_fs`].
+    #[must_use]
+    pub const fn for_ad_fs(mut self) -> Self {
+        self.ad_fs = true;
+        self
+    }
+
+    /// The certificate that was used last, or read first.
+    pub(super) fn last_good(&self) -> Certificate {
+        self.dressed(self.watched.lock().good.clone())
+    }
+
+    /// The certificate that the file holds now, or the last good one.
+    pub(super) async fn current(&self) -> (Certificate, Stamp) {
+        let watched = Arc::clone(&self.watched);
+        let _reading = self.watched.reading.lock().await;
+        // Blocking, since a file system can be slow and a password takes time on purpose.
+        let refreshed = tokio::task::spawn_blocking(move || watched.refresh()).await;
+        if refreshed.is_err() {
+            tracing::warn!(name: "entra.certificate.reload", result = "kept", "the certificate file was not read");
+        }
+        let state = self.watched.lock();
+        (self.dressed(state.good.clone()), state.stamp)
+    }
+
+    fn dressed(&self, certificate: Certificate) -> Certificate {
+        let certificate = if self.send_chain { certificate.send_chain() } else { certificate };
+        if self.ad_fs { certificate.for_ad_fs() } else { certificate }
+    }
+}
+
+impl Watched {
+    fn refresh(&self) {
+        let content = read(&self.paths);
+        let stamp = content.as_ref().map_or(Stamp(None), |content| Stamp::of(content));
+        {
+            let mut state = self.lock();
+            if stamp == state.stamp {
+                state.bad = None;
+                return;
+            }
+            if state.bad == Some(stamp) {
+                return;
+            }
+        }
+        let parsed = content.and_then(|content| parse(&content, self.password.as_ref()));
+        let mut state = self.lock();
+        match parsed {
+            Ok(certificate) => {
+                let thumbprint = certificate.thumbprint();
+                tracing::info!(name: "entra.certificate.reload", result = "changed", thumbprint, "certificate renewed");
+                *state = State { good: certificate, stamp, bad: None };
+            }
+            Err(error) => {
+                state.bad = Some(stamp);
+                let thumbprint = state.good.thumbprint();
+                tracing::warn!(
+                    name: "entra.certificate.reload", result = "kept", thumbprint, reason = %error,
+                    "the certificate file is broken: the last good certificate is used"
+                );
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Stamp {
+    fn of(content: &[u8]) -> Self {
+        let mut context = Context::new(&SHA256);
+        context.update(content);
+        Self(context.finish().as_ref().try_into().ok())
+    }
+}
+
+/// All files, one after the other.
+fn read(paths: &[PathBuf]) -> Result<Zeroizing<Vec<u8>>, BuildError> {
+    let parts: Vec<_> = paths
+        .iter()
+        .map(|path| file::read(path, MAX_BYTES, Links::Anywhere, "certificate file"))
+        .collect::<Result<_, _>>()?;
+    let mut whole = Zeroizing::new(Vec::with_capacity(parts.iter().map(|part| part.len() + 1).sum()));
+    for (at, part) in parts.iter().enumerate() {
+        if at > 0 {
+            whole.push(b'\n');
+        }
+        whole.extend_from_slice(part);
+    }
+    Ok(whole)
+}
+
+#[cfg(feature = "pfx")]
+fn parse(content: &[u8], password: Option<&Secret>) -> Result<Certificate, BuildError> {
+    match password {
+        Some(password) if content.windows(11).any(|window| window == b"-----BEGIN ") => {
+            Certificate::from_encrypted_pem(content, password)
+        }
+        Some(password) => Certificate::from_pkcs12(content, password),
+        None => Certificate::from_pem(content),
+    }
+}
+
+#[cfg(not(feature = "pfx"))]
+fn parse(content: &[u8], _: Option<&Secret>) -> Result<Certificate, BuildError> {
+    Certificate::from_pem(content)
+}
+
+/// What a broken file means for a token request.
+pub(super) fn unusable(error: BuildError) -> Error {
+    Error::new(ErrorKind::ClientCredential, error.to_string()).with_source(error)
+}
+
+impl fmt::Debug for CertificateFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CertificateFile")
+            .field("paths", &self.watched.paths)
+            .field("certificate", &self.watched.lock().good)
+            .finish_non_exhaustive()
+    }
+}
