@@ -1,9 +1,11 @@
 //! Runs the sandbox alone, until Ctrl-C.
 
 use std::io::{self, Write as _};
+use std::process::ExitCode;
 
 use clap::Parser;
 use m365_sandbox::Sandbox;
+use url::Url;
 
 /// A Microsoft cloud on loopback for tests: Entra, Bot Framework channel, user-token service, Foundry, a Teams user.
 /// Never for production: every secret in it is public.
@@ -18,19 +20,49 @@ struct Arguments {
     tls: bool,
     /// Where the bot listens
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:3978/api/messages")]
-    bot: String,
+    bot: Url,
 }
 
 #[tokio::main]
-async fn main() -> io::Result<()> {
+async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let sandbox =
-        Sandbox::builder().port(arguments.port).tls(arguments.tls).bot_endpoint(&arguments.bot).start().await?;
-    io::stdout().write_all(greeting(&sandbox, &arguments.bot).as_bytes())?;
-    io::stdout().flush()?;
-    tokio::signal::ctrl_c().await?;
+    let bot = arguments.bot.as_str();
+    let sandbox = match Sandbox::builder().port(arguments.port).tls(arguments.tls).bot_endpoint(bot).start().await {
+        Ok(sandbox) => sandbox,
+        Err(error) => {
+            let advice = match error.kind() {
+                io::ErrorKind::AddrInUse => "; another program listens there: give --port a free one, or 0 for any",
+                io::ErrorKind::PermissionDenied => "; this port needs more rights: give --port one above 1023",
+                _ => "",
+            };
+            eprintln!("the sandbox cannot be started on port {}: {error}{advice}", arguments.port);
+            return ExitCode::FAILURE;
+        }
+    };
+    // Whoever reads the settings may stop reading; the sandbox goes on.
+    let mut out = io::stdout();
+    let _ = out.write_all(greeting(&sandbox, bot).as_bytes()).and_then(|()| out.flush());
+    stopped().await;
     sandbox.stop().await;
-    Ok(())
+    ExitCode::SUCCESS
+}
+
+/// Ctrl-C, or the signal by which scripts and service managers stop a process: the CA file is removed in both cases.
+async fn stopped() {
+    let interrupt = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => tokio::select! {
+                _ = interrupt => {}
+                _ = terminate.recv() => {}
+            },
+            Err(_) => drop(interrupt.await),
+        }
+    }
+    #[cfg(not(unix))]
+    drop(interrupt.await);
 }
 
 /// Lines a POSIX shell can read: `eval "$(…)"` or paste.
