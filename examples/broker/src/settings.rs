@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     str::FromStr,
     time::Duration,
 };
@@ -60,7 +60,8 @@ pub(crate) fn is_blank<L: Fn(&str) -> Option<String>>(settings: &Settings<L>) ->
 pub(crate) fn listen<L: Fn(&str) -> Option<String>>(settings: &mut Settings<L>) -> Option<Listen> {
     let ip = expecting(settings, "BIND", "an IP address such as 127.0.0.1 or 0.0.0.0");
     let port = expecting(settings, "PORT", "a number from 0 to 65535; 0 takes a free port");
-    let (ip, port) = (ip.map(|ip| ip.unwrap_or(IpAddr::from([127, 0, 0, 1]))), port.map(|port| port.unwrap_or(3978)));
+    let (ip, port) =
+        (ip.map(|ip| ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))), port.map(|port| port.unwrap_or(3978)));
     Some(Listen(SocketAddr::new(ip?, port?)))
 }
 
