@@ -437,7 +437,7 @@ async fn sign_out_removes_all_entries() {
     client.on_behalf_of(assertion.clone()).get_token(&request).await.unwrap();
 
     let user = one.account.user_key();
-    users.sign_out(user);
+    users.sign_out(user).await.unwrap();
     assert!(users.account(user).is_none());
     assert_eq!(users.accounts().len(), 1);
     let before = world.requests().await;
@@ -479,7 +479,7 @@ async fn what_arrives_after_the_sign_out_is_dropped() {
     while world.requests().await < 2 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    users.sign_out(&user);
+    users.sign_out(&user).await.unwrap();
     // Signed in again while the old fetch is still out: it must not board that flight, nor find its token later.
     let again = users.clone();
     let back = tokio::spawn(async move { again.adopt("own".into(), &"User.Read".parse().unwrap()).await });
@@ -764,7 +764,7 @@ async fn long_running_processes_outlive_the_assertion_and_each_other() {
     assert_eq!(ask(&SessionKey::new("guess")).await.unwrap_err().kind(), ErrorKind::Reauthenticate);
     let stolen = client.long_running(&other, &two).get_token(&request).await.unwrap_err();
     assert_eq!(stolen.kind(), ErrorKind::Reauthenticate, "a key is good for its user alone");
-    client.forget_user(&user);
+    client.forget_user(&user).await.unwrap();
     assert_eq!(ask(&two).await.unwrap_err().kind(), ErrorKind::Reauthenticate);
 }
 

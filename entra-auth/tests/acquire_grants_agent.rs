@@ -144,7 +144,7 @@ async fn an_agent_acts_for_a_person() {
             ])
         ]
     );
-    blueprint.forget_user(assertion.user_key());
+    blueprint.forget_user(assertion.user_key()).await.unwrap();
     person.get_token(&request("User.Read")).await.unwrap();
     assert_eq!(world.requests().await, 3, "the person signed out; the agent's own legs stay");
     let foreign = request("User.Read").with_tenant("99999999-9999-9999-9999-999999999999".parse().unwrap());

@@ -7,6 +7,7 @@ use super::{
     cache::{CacheKey, Subject},
     credential::{ClientCredential, Occasion, Proof},
     engine::{Engine, Grant},
+    second_level::SecondLevel,
     wire::{self, ASSERTION_TYPE, Form},
 };
 use crate::{
@@ -70,6 +71,7 @@ impl ConfidentialClient {
             clock: Arc::new(SystemClock),
             retry: RetryPolicy::default(),
             cache_bytes: 64 << 20,
+            second_level: None,
             attempt: Duration::from_secs(10),
             total: Duration::from_secs(12),
             challenges: false,
@@ -218,6 +220,7 @@ pub struct ConfidentialClientBuilder {
     clock: Arc<dyn Clock>,
     retry: RetryPolicy,
     cache_bytes: usize,
+    second_level: Option<Arc<dyn crate::Store>>,
     attempt: Duration,
     total: Duration,
     challenges: bool,
@@ -261,6 +264,18 @@ impl ConfidentialClientBuilder {
         self
     }
 
+    /// Shares users' tokens with other processes through a store, sealed, and lets a sign-out in one reach all of them.
+    /// Default: each process has a cache of its own.
+    ///
+    /// Only On-Behalf-Of tokens go there: an application's own tokens, and refresh tokens, stay in the process. A store
+    /// that fails, or an entry that does not open, costs a request to Entra and nothing else.
+    #[cfg(feature = "seal")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "seal")))]
+    pub fn second_level<S: crate::Store>(mut self, store: crate::SealedStore<S>) -> Self {
+        self.second_level = Some(Arc::new(store));
+        self
+    }
+
     /// Tells Entra (capability `cp1`) that this application handles claims challenges. Its tokens then live up to a
     /// day, and a resource may refuse one at any moment with a challenge that [`TokenRequest::with_claims`] must carry.
     pub const fn handles_claims_challenges(mut self) -> Self {
@@ -286,6 +301,9 @@ impl ConfidentialClientBuilder {
         engine.retry = self.retry;
         engine.attempt = self.attempt;
         engine.total = self.total;
+        let authority = self.authority.url().as_str().to_owned();
+        let owner = [authority, self.client_id.as_str().to_owned(), self.challenges.to_string()];
+        engine.second_level = self.second_level.map(|store| SecondLevel::new(store, owner));
         let identity = Identity {
             authority: self.authority,
             client_id: self.client_id,

@@ -13,8 +13,9 @@ use tracing::Instrument as _;
 
 use super::{
     accounts::Accounts,
-    cache::{CacheKey, Look, TokenCache},
+    cache::{CacheKey, Look, Subject, TokenCache},
     credential::Used,
+    second_level::SecondLevel,
     wire::{self, Answer, Extras},
 };
 use crate::{
@@ -38,7 +39,9 @@ pub(super) struct Engine {
     pub(super) total: Duration,
     /// Refresh tokens of users, and when they signed out.
     pub(super) accounts: Accounts,
-    cache: TokenCache,
+    /// What other processes share with this one.
+    pub(super) second_level: Option<SecondLevel>,
+    pub(super) cache: TokenCache,
     flights: Flights<FlightKey, Result<AccessToken, Error>>,
     parallel: Semaphore,
 }
@@ -81,6 +84,7 @@ impl Engine {
             attempt: Duration::from_secs(10),
             total: Duration::from_secs(12),
             accounts: Accounts::default(),
+            second_level: None,
             cache: TokenCache::new(cache_bytes),
             flights: Flights::default(),
             parallel: Semaphore::new(MAX_PARALLEL),
@@ -93,6 +97,9 @@ impl Engine {
         request: &TokenRequest,
         grant: impl FnOnce() -> Arc<dyn Grant>,
     ) -> Result<AccessToken, Error> {
+        if self.recheck(&key).await && matches!(key.subject, Subject::Account { .. }) {
+            return Err(signed_out());
+        }
         let look = match request.claims {
             None => self.cache.look(&key, self.clock.now(), request.rejected.as_ref()),
             Some(_) => Look::Miss,
@@ -147,11 +154,28 @@ impl Engine {
         );
         async move {
             // Who came while the last flight was landing finds its result here instead of flying again.
-            if flight.claims.is_none() {
-                match engine.cache.look(&flight.key, engine.clock.now(), rejected.as_ref()) {
+            let look = || engine.cache.look(&flight.key, engine.clock.now(), rejected.as_ref());
+            let held = match look() {
+                Look::Fresh(token) if flight.claims.is_none() => return Ok(token),
+                Look::Gated(error) if flight.claims.is_none() => return Err(error),
+                Look::Aging(token) => Some(token),
+                Look::Fresh(_) | Look::Gated(_) | Look::Miss => None,
+            };
+            let (user, mut epoch) = (flight.key.subject.user(), flight.epoch);
+            let fill = engine.begin(user).await;
+            if fill.changed {
+                if matches!(flight.key.subject, Subject::Account { .. }) {
+                    return Err(signed_out());
+                }
+                // The user's own assertion still counts, and this fetch begins after the sign-out.
+                epoch = user.map_or(0, |user| engine.accounts.epoch(user));
+            }
+            if flight.claims.is_none() && engine.load(&flight.key, &fill, epoch, held.as_ref(), rejected.as_ref()).await
+            {
+                match look() {
                     Look::Fresh(token) => return Ok(token),
-                    Look::Gated(error) => return Err(error),
-                    Look::Aging(_) | Look::Miss => {}
+                    Look::Aging(token) if held.is_none() => return Ok(token),
+                    Look::Aging(_) | Look::Gated(_) | Look::Miss => {}
                 }
             }
             let deadline = Instant::now() + engine.total;
@@ -161,9 +185,14 @@ impl Engine {
                 Ok(None) => Err(cut_off()),
                 Err(_) => Err(late()),
             };
+            match &result {
+                Ok(token) => engine.share(&flight.key, &fill, token).await,
+                Err(error) if is_fatal(error, &flight.key) => engine.withdraw(&flight.key).await,
+                Err(_) => {}
+            }
             let now = engine.clock.now();
             // What was fetched for a user who has signed out meanwhile belongs to nobody.
-            if flight.key.subject.user().is_some_and(|user| engine.accounts.epoch(user) != flight.epoch) {
+            if user.is_some_and(|user| engine.accounts.epoch(user) != epoch) {
                 return Err(signed_out());
             }
             match &result {

@@ -96,6 +96,7 @@ impl ConfidentialClient {
         let resource = resource_scopes(scopes).ok_or_else(|| {
             Error::new(ErrorKind::Configuration, "an access token is for a resource: ask for one of its scopes")
         })?;
+        engine.begin(Some(user)).await;
         let epoch = engine.accounts.epoch(user);
         let wanted = with_sign_in_scopes(&resource)?;
         let id = CorrelationId::random();
@@ -152,8 +153,15 @@ impl ConfidentialClient {
 
     /// Forgets every token of a user, whatever grant brought it, and drops what is being fetched for them at this
     /// moment. The same as [`Users::sign_out`](crate::Users::sign_out).
-    pub fn forget_user(&self, user: &UserKey) {
-        self.inner().engine.forget_user(user);
+    ///
+    /// With a second level of the cache, other processes follow within 60 s.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Transient`] when the second level could not be told: the user is forgotten here, and not yet
+    /// elsewhere. Retry.
+    pub async fn forget_user(&self, user: &UserKey) -> Result<(), Error> {
+        self.inner().engine.sign_out(user).await
     }
 
     /// Signs users in; `validator` judges their id tokens and must be for this client.

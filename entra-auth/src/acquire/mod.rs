@@ -31,6 +31,7 @@ mod public_client;
 #[cfg(feature = "validate")]
 mod refresh;
 mod reload;
+mod second_level;
 mod signer;
 #[cfg(feature = "validate")]
 mod users;

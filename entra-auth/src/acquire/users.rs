@@ -109,9 +109,15 @@ impl Users {
     /// Forgets every token of a user, whatever grant brought it: refresh tokens, On-Behalf-Of tokens and long-running
     /// processes too. What is being fetched for them at this moment is dropped when it arrives.
     ///
-    /// It does not end the session in the user's browser; send it to [`Users::sign_out_url`] for that.
-    pub fn sign_out(&self, user: &UserKey) {
-        self.engine.forget_user(user);
+    /// With a second level of the cache, other processes follow within 60 s. It does not end the session in the user's
+    /// browser; send it to [`Users::sign_out_url`] for that.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Transient`] when the second level could not be told: the user is forgotten here, and not yet
+    /// elsewhere. Retry.
+    pub async fn sign_out(&self, user: &UserKey) -> Result<(), Error> {
+        self.engine.sign_out(user).await
     }
 
     /// Where to send the browser to end the session at Entra too. `return_to` must be a registered redirect URI; see
@@ -160,6 +166,7 @@ impl Users {
             return Err(Error::new(ErrorKind::Protocol, "the user signed in to another tenant than asked for"));
         }
         let account = Account { user: user.clone(), names: names(&id_token) };
+        self.engine.begin(Some(&user)).await;
         if let Some(refresh_token) = answer.extras.refresh_token.or_else(|| known_refresh_token.cloned()) {
             let holder = Holder { user: user.clone(), session: None };
             self.engine.accounts.insert(holder, refresh_token, account.names.clone());

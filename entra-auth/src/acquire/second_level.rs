@@ -1,0 +1,357 @@
+//! The second level of the token cache: users' tokens in a store that several processes share, and the sign-outs that
+//! all of them obey.
+//!
+//! A user has an epoch in the store, changed by every sign-out. An entry names the epoch under which its fetch began,
+//! so what is written late by anyone is never read. The first level asks for the epoch of a user in use every 50 s.
+//! Nothing here fails a token request: a store that does not answer is left alone for 5 s.
+
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use tokio::time::{Instant, timeout};
+
+use super::{
+    cache::{CacheKey, Subject},
+    engine::Engine,
+};
+use crate::{
+    AccessToken, Error, ErrorKind, Key, Namespace, Partition, Put, Store, StoreError, StoreErrorKind, UserKey, When,
+};
+
+const TOKENS: Namespace = Namespace::rebuildable("entra.tokens");
+const EPOCHS: Namespace = Namespace::precious("entra.token-epochs");
+/// Well within the promised 60 s.
+const RECHECK: Duration = Duration::from_secs(50);
+const RETRY: Duration = Duration::from_secs(5);
+/// How long a token request waits for the store, each time.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// As long as a refresh token can live: no process then holds anything from before the sign-out.
+const EPOCH_LIFE: Duration = Duration::from_secs(90 * 86_400);
+/// Users whose epoch is known here; beyond it what is kept of the longest unused sixteenth is forgotten.
+const MAX_WATCHED: usize = 250_000;
+/// A token in its last 30 s is not handed out.
+const MARGIN: time::Duration = time::Duration::seconds(30);
+/// Clocks of our processes differ by less.
+const SKEW: time::Duration = time::Duration::minutes(5);
+/// Format of both records: one byte of version, then JSON or the epoch's text.
+const FORMAT: u8 = 1;
+
+pub(super) struct SecondLevel {
+    store: Arc<dyn Store>,
+    /// Whose tokens they are: authority, client id, and whether it handles claims challenges.
+    owner: [String; 3],
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    watched: HashMap<UserKey, Watch>,
+    uses: u64,
+    paused: Option<Instant>,
+}
+
+struct Watch {
+    /// `None` while the store has not told.
+    epoch: Option<Epoch>,
+    /// When to ask again.
+    next: Instant,
+    used: u64,
+}
+
+/// Changed by every sign-out; `None` for who has never signed out.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Epoch(Option<Box<str>>);
+
+/// Where a fetch stands that began just now.
+#[derive(Default)]
+pub(super) struct Fill {
+    epoch: Option<Epoch>,
+    /// The user signed out elsewhere, and it is only noticed now.
+    pub(super) changed: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Entry<'a> {
+    token: Cow<'a, str>,
+    expires_on: i64,
+    refresh_on: Option<i64>,
+    acquired_on: i64,
+    epoch: Option<Cow<'a, str>>,
+}
+
+/// What the engine does with a second level; without one, nothing.
+impl Engine {
+    /// Asks for the user's epoch when that is due; `true` when the user signed out elsewhere, and is forgotten now.
+    pub(super) async fn recheck(&self, key: &CacheKey) -> bool {
+        match (&self.second_level, key.subject.user()) {
+            (Some(second), Some(user)) if second.is_due(user) => self.compare(second, user).await.changed,
+            _ => false,
+        }
+    }
+
+    /// Learns the user's epoch: before anything is fetched for them, and before a new sign-in is kept.
+    pub(super) async fn begin(&self, user: Option<&UserKey>) -> Fill {
+        match (&self.second_level, user) {
+            (Some(second), Some(user)) => self.compare(second, user).await,
+            _ => Fill::default(),
+        }
+    }
+
+    /// Takes a token over from the second level, one that lives longer than `held`; `true` when there was one. `epoch`
+    /// is the local one of this fetch.
+    pub(super) async fn load(
+        &self,
+        key: &CacheKey,
+        fill: &Fill,
+        epoch: u64,
+        held: Option<&AccessToken>,
+        rejected: Option<&AccessToken>,
+    ) -> bool {
+        let (Some(second), Some(user), Some(known)) = (&self.second_level, key.subject.user(), &fill.epoch) else {
+            return false;
+        };
+        let now = self.clock.now();
+        let Some((token, acquired_on)) = second.load(key, known, now).await else { return false };
+        let stale = held.is_some_and(|held| token.expires_on() <= held.expires_on())
+            || rejected.is_some_and(|rejected| rejected.same_as(&token));
+        if stale || self.accounts.epoch(user) != epoch {
+            return false;
+        }
+        // The point of refresh follows from when the token was issued, not from when it came here.
+        self.cache.store(key, token, acquired_on);
+        true
+    }
+
+    /// Shares a token that was fetched, unless the user signed out meanwhile, which is then known here too.
+    pub(super) async fn share(&self, key: &CacheKey, fill: &Fill, token: &AccessToken) {
+        if let (Some(second), Some(user), Some(known)) = (&self.second_level, key.subject.user(), &fill.epoch) {
+            let now = self.compare(second, user).await;
+            if now.epoch.as_ref().is_some_and(|epoch| epoch == known) {
+                second.save(key, known, token, self.clock.now()).await;
+            }
+        }
+    }
+
+    /// Withdraws a token that is no longer the user's wish.
+    pub(super) async fn withdraw(&self, key: &CacheKey) {
+        if let Some((second, place)) = self.second_level.as_ref().and_then(|second| Some((second, second.place(key)?)))
+        {
+            second.ask(second.store.remove(&place, When::Always)).await;
+        }
+    }
+
+    /// Signs a user out, here at once and in every other process that shares the second level within 60 s.
+    pub(super) async fn sign_out(&self, user: &UserKey) -> Result<(), Error> {
+        self.forget_user(user);
+        let Some(second) = &self.second_level else { return Ok(()) };
+        let told = second.forget(user).await;
+        // What began between the two steps did so under the old epoch.
+        self.forget_user(user);
+        told.map_err(|error| {
+            let text = "the user has signed out in this process, but the shared cache could not be told; try again";
+            Error::new(ErrorKind::Transient, text).with_source(error)
+        })
+    }
+
+    async fn compare(&self, second: &SecondLevel, user: &UserKey) -> Fill {
+        let epoch = second.epoch(user).await;
+        let (changed, evicted) = second.observe(user, epoch.as_ref());
+        if changed {
+            self.forget_user(user);
+        }
+        for user in evicted {
+            self.forget_user(&user);
+        }
+        Fill { epoch, changed }
+    }
+}
+
+impl SecondLevel {
+    pub(super) fn new(store: Arc<dyn Store>, owner: [String; 3]) -> Self {
+        Self { store, owner, state: Mutex::default() }
+    }
+
+    /// Whether the user's epoch should be asked for; `true` for one caller only.
+    fn is_due(&self, user: &UserKey) -> bool {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let watch = state.watched.get_mut(user).filter(|watch| watch.next <= now);
+        watch.is_some_and(|watch| {
+            watch.next = now + RETRY;
+            true
+        })
+    }
+
+    async fn epoch(&self, user: &UserKey) -> Option<Epoch> {
+        let place = self.epoch_place(user);
+        let read = async {
+            let Some(record) = self.store.get(&place).await? else { return Ok(Epoch(None)) };
+            let text = record.value.strip_prefix(&[FORMAT]).and_then(|text| std::str::from_utf8(text).ok());
+            Ok(Epoch(Some(text.ok_or(StoreErrorKind::Corrupt)?.into())))
+        };
+        self.ask(read).await
+    }
+
+    /// Whether the epoch is another than before, and who had to be forgotten to remember it.
+    fn observe(&self, user: &UserKey, epoch: Option<&Epoch>) -> (bool, Vec<UserKey>) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        state.uses += 1;
+        let (used, next) = (state.uses, now + if epoch.is_some() { RECHECK } else { RETRY });
+        let Some(watch) = state.watched.get_mut(user) else {
+            state.watched.insert(user.clone(), Watch { epoch: epoch.cloned(), next, used });
+            return (false, state.make_room());
+        };
+        (watch.next, watch.used) = (next, used);
+        let Some(epoch) = epoch else { return (false, Vec::new()) };
+        let changed = match &watch.epoch {
+            Some(old) => old != epoch,
+            // What was kept while the store was silent may be from before any sign-out.
+            None => epoch.0.is_some(),
+        };
+        watch.epoch = Some(epoch.clone());
+        (changed, Vec::new())
+    }
+
+    async fn load(&self, key: &CacheKey, epoch: &Epoch, now: OffsetDateTime) -> Option<(AccessToken, OffsetDateTime)> {
+        let place = self.place(key)?;
+        let Some(record) = self.ask(self.store.get(&place)).await? else {
+            report("miss");
+            return None;
+        };
+        let found = Entry::decode(&record.value).filter(|entry| entry.epoch.as_deref() == epoch.0.as_deref());
+        let found = found.and_then(|entry| entry.token(now));
+        report(if found.is_some() { "hit" } else { "stale" });
+        found
+    }
+
+    async fn save(&self, key: &CacheKey, epoch: &Epoch, token: &AccessToken, now: OffsetDateTime) {
+        let Some(place) = self.place(key) else { return };
+        let life = Duration::try_from(token.expires_on() - now).unwrap_or_default();
+        let entry = Entry {
+            token: token.expose().into(),
+            expires_on: token.expires_on().unix_timestamp(),
+            refresh_on: token.refresh_on().map(OffsetDateTime::unix_timestamp),
+            acquired_on: now.unix_timestamp(),
+            epoch: epoch.0.as_deref().map(Into::into),
+        };
+        if let Some(bytes) = entry.encode() {
+            self.ask(self.store.put(&place, bytes, life, When::Always)).await;
+        }
+    }
+
+    async fn forget(&self, user: &UserKey) -> Result<(), StoreError> {
+        let epoch = super::random_id().ok_or(StoreErrorKind::Unavailable)?;
+        let bytes = [&[FORMAT][..], epoch.as_bytes()].concat();
+        match self.store.put(&self.epoch_place(user), bytes.into(), EPOCH_LIFE, When::Always).await? {
+            Put::Stored(_) | Put::Conflict => {}
+        }
+        // This process has forgotten the user already; it is the others who find the change.
+        if let Some(watch) = self.lock().watched.get_mut(user) {
+            watch.epoch = Some(Epoch(Some(epoch.into())));
+        }
+        self.store.remove_partition(&self.partition(user)).await
+    }
+
+    /// Where a token lies. Only tokens that need nothing but the user's own assertion are shared: they are the ones
+    /// that every process can be asked for.
+    fn place(&self, key: &CacheKey) -> Option<Key> {
+        let Subject::OnBehalfOf { user, assertion } = &key.subject else { return None };
+        let assertion: String = assertion.iter().map(|byte| format!("{byte:02x}")).collect();
+        let scopes = key.scopes.as_str().to_ascii_lowercase();
+        Some(self.partition(user).key(["on_behalf_of", key.tenant.as_str(), &assertion, &scopes]))
+    }
+
+    fn partition(&self, user: &UserKey) -> Partition {
+        TOKENS.partition(self.parts(user))
+    }
+
+    /// In another partition than the tokens, so that it stays when they go.
+    fn epoch_place(&self, user: &UserKey) -> Key {
+        EPOCHS.partition(self.parts(user)).key(["epoch"])
+    }
+
+    fn parts<'a>(&'a self, user: &'a UserKey) -> impl Iterator<Item = &'a str> {
+        self.owner.iter().map(String::as_str).chain([user.tenant().as_str(), user.object_id().as_str()])
+    }
+
+    /// Asks the store, unless it has just failed; failures are told to the operator and to nobody else.
+    async fn ask<T>(&self, question: impl Future<Output = Result<T, StoreError>>) -> Option<T> {
+        if self.lock().paused.is_some_and(|until| until > Instant::now()) {
+            return None;
+        }
+        let kind = match timeout(PATIENCE, question).await {
+            Ok(Ok(answer)) => return Some(answer),
+            Ok(Err(error)) => error.kind(),
+            Err(_) => StoreErrorKind::Timeout,
+        };
+        if matches!(kind, StoreErrorKind::Unavailable | StoreErrorKind::Timeout) {
+            self.lock().paused = Some(Instant::now() + RETRY);
+        }
+        tracing::warn!(
+            name: "entra.token.second_level",
+            result = "failed",
+            error.r#type = ?kind,
+            "the shared token cache failed; going on without it"
+        );
+        None
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn make_room(&mut self) -> Vec<UserKey> {
+        if self.watched.len() <= MAX_WATCHED {
+            return Vec::new();
+        }
+        let mut uses: Vec<u64> = self.watched.values().map(|watch| watch.used).collect();
+        let (_, oldest, _) = uses.select_nth_unstable(MAX_WATCHED / 16);
+        let oldest = *oldest;
+        self.watched.extract_if(|_, watch| watch.used <= oldest).map(|(user, _)| user).collect()
+    }
+}
+
+impl Entry<'_> {
+    fn encode(&self) -> Option<Bytes> {
+        let mut bytes = vec![FORMAT];
+        serde_json::to_writer(&mut bytes, self).ok()?;
+        Some(bytes.into())
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes.strip_prefix(&[FORMAT])?).ok()
+    }
+
+    /// The token and when it was issued, unless it is near its end or from the future.
+    fn token(self, now: OffsetDateTime) -> Option<(AccessToken, OffsetDateTime)> {
+        let time = |seconds| OffsetDateTime::from_unix_timestamp(seconds).ok();
+        let (expires_on, acquired_on) = (time(self.expires_on)?, time(self.acquired_on)?);
+        if now >= expires_on - MARGIN || acquired_on > now + SKEW {
+            return None;
+        }
+        let token = AccessToken::new(self.token.into_owned(), expires_on).ok()?;
+        let refresh_on = self.refresh_on.and_then(time);
+        Some((refresh_on.into_iter().fold(token, AccessToken::with_refresh_on), acquired_on))
+    }
+}
+
+fn report(result: &'static str) {
+    tracing::debug!(name: "entra.token.second_level", result, "shared token cache");
+}
+
+impl fmt::Debug for SecondLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecondLevel").field("store", &self.store).finish_non_exhaustive()
+    }
+}
