@@ -111,6 +111,9 @@ impl ChannelAuthenticator {
         if !ALGORITHMS.contains(&token.algorithm()) {
             return Err(TokenErrorKind::AlgorithmNotAllowed.into());
         }
+        if token.offers_key() {
+            return Err(TokenErrorKind::KeyInHeader.into());
+        }
         let issuer = self.policy.cloud().issuer();
         self.judge_claims(token.unverified_claims())?;
         let verified = token.verify(&self.keys, issuer, ALGORITHMS).await?;

@@ -238,7 +238,8 @@ const DECIDING: &[&str] = &[
 impl Members {
     pub(super) fn parse(json: &[u8]) -> Result<Self, TokenError> {
         let text = str::from_utf8(json).map_err(|_| TokenErrorKind::MalformedToken)?;
-        if !text.starts_with('{') || depth(text) > MAX_DEPTH {
+        let object = text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{');
+        if !object || depth(text) > MAX_DEPTH {
             return Err(TokenErrorKind::MalformedToken.into());
         }
         let Pairs(pairs) = serde_json::from_str(text).map_err(|_| TokenErrorKind::MalformedToken)?;

@@ -59,6 +59,8 @@ kinds! {
     TypeNotAllowed => "type-not-allowed", "the token's type is not that of an access token";
     /// The header has `crit`: it asks for an extension that nobody here implements.
     CriticalHeader => "critical-header", "the token's header asks for an unknown extension";
+    /// The header brings or names a key of its own (`jwk`, `jku`, `x5u`), where the issuer never does.
+    KeyInHeader => "key-in-header", "the token's header brings a key of its own";
     /// The header has no usable `kid`.
     MissingKeyId => "missing-key-id", "the token does not name its key";
     /// The header has `nonce`: a Microsoft Graph token, which only Graph can validate. The client asked for a wrong scope.

@@ -22,6 +22,7 @@ pub struct UnverifiedToken<'a> {
     signature: Vec<u8>,
     algorithm: Algorithm,
     kid: Box<str>,
+    offers_key: bool,
     claims: Claims,
 }
 
@@ -38,8 +39,9 @@ impl<'a> UnverifiedToken<'a> {
     /// [`TokenErrorKind::AlgorithmNotAllowed`], [`TokenErrorKind::CriticalHeader`], [`TokenErrorKind::TypeNotAllowed`],
     /// [`TokenErrorKind::NotForThisApi`] or [`TokenErrorKind::MissingKeyId`].
     pub fn parse(token: &'a str) -> Result<Self, TokenError> {
-        let Compact { signing_input, payload, signature, algorithm, kid } = Compact::parse(token)?;
-        Ok(Self { token, signing_input, signature, algorithm, kid, claims: Claims::parse(&payload)? })
+        let Compact { signing_input, payload, signature, algorithm, kid, offers_key } = Compact::parse(token)?;
+        let claims = Claims::parse(&payload)?;
+        Ok(Self { token, signing_input, signature, algorithm, kid, offers_key, claims })
     }
 
     /// `kid`: the id of the key that signed it, by its own word.
@@ -52,6 +54,13 @@ impl<'a> UnverifiedToken<'a> {
     #[must_use]
     pub const fn algorithm(&self) -> Algorithm {
         self.algorithm
+    }
+
+    /// Whether the header brings or names a key of its own (`jwk`, `jku`, `x5u`). It is never used; an issuer that never
+    /// sends one may be held to that.
+    #[must_use]
+    pub const fn offers_key(&self) -> bool {
+        self.offers_key
     }
 
     /// The claims before the signature is checked: only for choosing keys and for refusing early.
@@ -90,6 +99,7 @@ struct Compact<'a> {
     signature: Vec<u8>,
     algorithm: Algorithm,
     kid: Box<str>,
+    offers_key: bool,
 }
 
 impl<'a> Compact<'a> {
@@ -104,12 +114,14 @@ impl<'a> Compact<'a> {
             return Err(MALFORMED.into());
         }
         let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::from(MALFORMED));
-        let (algorithm, kid) = judge_header(&Members::parse(&decode(header)?)?)?;
+        let header = Members::parse(&decode(header)?)?;
+        let (algorithm, kid) = judge_header(&header)?;
+        let offers_key = ["jwk", "jku", "x5u"].iter().any(|name| header.get(name).is_some());
         let (payload, signature) = (decode(payload)?, decode(signature)?);
         if signature.is_empty() {
             return Err(MALFORMED.into());
         }
-        Ok(Self { signing_input, payload, signature, algorithm, kid })
+        Ok(Self { signing_input, payload, signature, algorithm, kid, offers_key })
     }
 }
 

@@ -1,13 +1,13 @@
 //! The bot: what it does with each kind of activity.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use botframework_activity::{
     Activity, ActivityType, ChannelAuthenticator, ConnectorClient, ForeignActivity, HandlerError, InvokeResponse,
     MemoryTurnQueue, Outcome, QueueError, Received, Turn, TurnRunner, VerifiedActivity,
 };
-
 use teams_sso::Access;
+use tokio::sync::Semaphore;
 
 use crate::{agent::Agent, profile::Profiles, settings::Config, words};
 
@@ -19,6 +19,8 @@ pub(crate) struct Bot {
     connector: ConnectorClient,
     runner: TurnRunner,
     profiles: Option<Profiles>,
+    /// One permit for each polite refusal under way.
+    refusals: Arc<Semaphore>,
 }
 
 /// What a turn needs.
@@ -27,6 +29,9 @@ struct Desk {
     agent: Agent,
     profiles: Option<Profiles>,
 }
+
+/// Polite refusals under way at once.
+const REFUSALS: usize = 32;
 
 /// The HTTP answer to an activity.
 pub(crate) enum Answer {
@@ -55,7 +60,14 @@ impl Bot {
         if let Some(profiles) = &profiles {
             profiles.attach(&runner);
         }
-        Self { authenticator, turn_timeout: config.turn_timeout, connector, runner, profiles }
+        Self {
+            authenticator,
+            turn_timeout: config.turn_timeout,
+            connector,
+            runner,
+            profiles,
+            refusals: Arc::new(Semaphore::new(REFUSALS)),
+        }
     }
 
     /// Takes an activity in and says what to answer to the request. No long work happens here.
@@ -87,8 +99,11 @@ impl Bot {
         if foreign.activity().kind != ActivityType::MESSAGE {
             return;
         }
+        // Whoever can write from a foreign tenant can do so often; beyond this many at once nobody is told.
+        let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() else { return };
         let connector = self.connector.clone();
         tokio::spawn(async move {
+            let _permit = permit;
             let text = Activity::message(words::FOREIGN).reply_to(foreign.activity());
             if let Err(error) = connector.reply(foreign.reference().service_url(), &text).await {
                 tracing::warn!(%error, "the refusal was not delivered");
