@@ -5,7 +5,7 @@ use std::{fs, sync::Arc};
 use crate::{
     Authority, BuildError, Certificate, ChainedTokenCredential, ClientCredential, ClientId, Clock, ConfidentialClient,
     HttpTransport, ManagedIdentityCredential, ManagedIdentityId, Secret, SystemClock, TenantId, TokenCredential,
-    chain::Absent, settings::Settings,
+    WorkloadIdentity, chain::Absent, settings::Settings,
 };
 
 impl ChainedTokenCredential {
@@ -107,23 +107,42 @@ impl ServiceCredentials {
         };
 
         let environment = credential(settings)?.map(&client).transpose()?;
-        let found = environment.is_some();
-        let identity = self.managed_identity(settings, client_id);
-        let identity: Arc<dyn TokenCredential> = match identity {
+        let workload = self.workload_identity(settings)?;
+        let found = environment.is_some() || workload.is_some();
+        let identity: Arc<dyn TokenCredential> = match self.managed_identity(settings, client_id) {
             Ok(identity) => Arc::new(identity),
             // The host's own trouble does not matter to whoever brings a credential.
             Err(error) if found => Arc::new(Absent(error.to_string().into())),
             Err(error) => return Err(error),
         };
         let absent = |text: &'static str| -> Arc<dyn TokenCredential> { Arc::new(Absent(text.into())) };
+        let environment = environment
+            .unwrap_or_else(|| absent("neither AZURE_CLIENT_SECRET nor AZURE_CLIENT_CERTIFICATE_PATH is set"));
+        let workload = workload.unwrap_or_else(|| absent("AZURE_FEDERATED_TOKEN_FILE is not set"));
         ChainedTokenCredential::new([
-            (
-                "environment",
-                environment
-                    .unwrap_or_else(|| absent("neither AZURE_CLIENT_SECRET nor AZURE_CLIENT_CERTIFICATE_PATH is set")),
-            ),
+            ("environment", environment),
+            ("workload identity", workload),
             ("managed identity", identity),
         ])
+    }
+
+    fn workload_identity<L: Fn(&str) -> Option<String>>(
+        &self,
+        settings: &Settings<L>,
+    ) -> Result<Option<Arc<dyn TokenCredential>>, BuildError> {
+        if !settings.is_set("AZURE_FEDERATED_TOKEN_FILE") {
+            return Ok(None);
+        }
+        let mut all = Settings::from_lookup(|name: &str| settings.lookup(name));
+        let identity = WorkloadIdentity::from_settings(&mut all);
+        let identity = all.finish(|| identity).map_err(|error| {
+            BuildError::new("AZURE_FEDERATED_TOKEN_FILE is set, but workload identity is not usable").with_source(error)
+        })?;
+        let mut builder = identity.client().clock(Arc::clone(&self.clock));
+        if let Some(transport) = &self.entra {
+            builder = builder.transport(Arc::clone(transport));
+        }
+        Ok(Some(Arc::new(builder.build()?)))
     }
 
     fn managed_identity<L: Fn(&str) -> Option<String>>(

@@ -143,6 +143,27 @@ async fn services_use_the_environment_first() {
 }
 
 #[tokio::test]
+async fn services_in_a_pod_use_workload_identity() {
+    let success = answer(200, "", r#"{"token_type":"Bearer","expires_in":3599,"access_token":"t"}"#);
+    let server = LocalServer::start([success]).await;
+    let file = std::env::temp_dir().join(format!("entra-auth-chain-{}", std::process::id()));
+    std::fs::write(&file, "aa.bb.cc").unwrap();
+    let lookup = |name: &str| match name {
+        "AZURE_TENANT_ID" => Some(TENANT.to_owned()),
+        "AZURE_CLIENT_ID" => Some(CLIENT.to_owned()),
+        "AZURE_FEDERATED_TOKEN_FILE" => Some(file.display().to_string()),
+        "AZURE_AUTHORITY_HOST" => Some(server.url.clone()),
+        _ => None,
+    };
+    let chain = ChainedTokenCredential::for_services(&Settings::from_lookup(lookup)).unwrap();
+    chain.get_token(&request()).await.unwrap();
+    assert_eq!(chain.selected(), Some("workload identity"));
+    assert!(server.only().body.contains("client_assertion=aa.bb.cc"));
+    std::fs::remove_file(&file).unwrap();
+    assert!(ChainedTokenCredential::for_services(&Settings::from_lookup(lookup)).is_err(), "half set is an error");
+}
+
+#[tokio::test]
 async fn services_without_secret_use_managed_identity() {
     let success = answer(200, "", r#"{"token_type":"Bearer","expires_in":"3599","access_token":"t"}"#);
     // The first request looks whether there is an IMDS: without the header, which it refuses.
@@ -169,7 +190,14 @@ async fn outside_azure_the_error_says_what_was_looked_for() {
     let chain = ChainedTokenCredential::for_services(&Settings::from_lookup(lookup)).unwrap();
     let error = chain.get_token(&request()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration);
-    for part in ["environment:", "AZURE_CLIENT_SECRET", "managed identity:", "no identity endpoint answered"] {
+    for part in [
+        "environment:",
+        "AZURE_CLIENT_SECRET",
+        "workload identity:",
+        "AZURE_FEDERATED_TOKEN_FILE",
+        "managed identity:",
+        "no identity endpoint answered",
+    ] {
         assert!(error.to_string().contains(part), "{error}");
     }
     // Without probing, the endpoint is asked itself.
