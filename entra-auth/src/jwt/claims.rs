@@ -352,9 +352,11 @@ mod tests {
 
     #[test]
     fn only_objects_without_duplicates() {
-        for json in ["", "[]", "1", "null", "{", "{}x", " {}", "{\"a\":}", "{\"a\":\"\\ud800\"}", "{\"a\":01}"] {
+        for json in ["", "[]", "1", "null", "{", "{}x", " [{}]", "{\"a\":}", "{\"a\":\"\\ud800\"}", "{\"a\":01}"] {
             assert_eq!(refused(json), TokenErrorKind::MalformedToken, "{json}");
         }
+        // JSON may have white space around it (RFC 8259 section 2).
+        assert_eq!(claims(" \r\n\t{\"a\":\"b\"} ").string("a").unwrap(), Some("b"));
         for json in [
             r#"{"a":1,"a":1}"#,
             r#"{"a":1,"b":2,"\u0061":1}"#,
