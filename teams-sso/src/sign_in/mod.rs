@@ -42,7 +42,7 @@ use crate::{
 ///
 /// ```
 /// # use botframework_activity::*;
-/// # use entra_auth::*;
+/// # use entra_auth::{AccessTokenValidator, ConfidentialClient, TokenCredential, TokenRequest};
 /// # use teams_sso::*;
 /// # fn f(
 /// #     tokens: TokenServiceClient, connector: ConnectorClient, policy: ChannelPolicy,
