@@ -59,36 +59,26 @@ impl SignIn {
         }
         let name = InvokeName::from(activity.name.as_deref()?);
         let (host, conversation) = (Host::of(activity).as_str(), host::conversation_type(activity));
+        // The name of a span is a constant; all else is the same for the three.
+        macro_rules! span {
+            ($name:literal) => {
+                tracing::info_span!(
+                    $name,
+                    otel.kind = "server",
+                    teams_sso.variant = "token_service",
+                    teams_sso.host = host,
+                    teams_sso.conversation_type = conversation,
+                    teams_sso.outcome = Empty,
+                    teams_sso.invoke_status = Empty,
+                )
+            };
+        }
         let span = if name == InvokeName::SIGN_IN_TOKEN_EXCHANGE {
-            tracing::info_span!(
-                "teams_sso.token_exchange",
-                otel.kind = "server",
-                teams_sso.variant = "token_service",
-                teams_sso.host = host,
-                teams_sso.conversation_type = conversation,
-                teams_sso.outcome = Empty,
-                teams_sso.invoke_status = Empty,
-            )
+            span!("teams_sso.token_exchange")
         } else if name == InvokeName::SIGN_IN_VERIFY_STATE {
-            tracing::info_span!(
-                "teams_sso.verify_state",
-                otel.kind = "server",
-                teams_sso.variant = "token_service",
-                teams_sso.host = host,
-                teams_sso.conversation_type = conversation,
-                teams_sso.outcome = Empty,
-                teams_sso.invoke_status = Empty,
-            )
+            span!("teams_sso.verify_state")
         } else if name == InvokeName::SIGN_IN_FAILURE {
-            tracing::info_span!(
-                "teams_sso.client_failure",
-                otel.kind = "server",
-                teams_sso.variant = "token_service",
-                teams_sso.host = host,
-                teams_sso.conversation_type = conversation,
-                teams_sso.outcome = Empty,
-                teams_sso.invoke_status = Empty,
-            )
+            span!("teams_sso.client_failure")
         } else {
             return None;
         };
