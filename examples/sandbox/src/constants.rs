@@ -36,6 +36,18 @@ pub const OTHER_APP_ID: &str = "f6f6f6f6-0000-4000-8000-0000000000e0";
 /// Client secret of [`OTHER_APP_ID`]. A public test value.
 pub const OTHER_APP_SECRET: &str = "sandbox~other-secret";
 
+/// App id of a web application that signs users in by browser: multi-tenant, confidential, with group claims.
+pub const WEB_APP_ID: &str = "a7a7a7a7-0000-4000-8000-0000000000f0";
+/// Client secret of [`WEB_APP_ID`]. A public test value.
+pub const WEB_APP_SECRET: &str = "sandbox~web-secret";
+/// The redirect URI of [`WEB_APP_ID`]. The port of a loopback URI does not matter, as with Entra.
+pub const WEB_REDIRECT_URI: &str = "http://localhost/auth/callback";
+/// Where [`WEB_APP_ID`] goes after a sign-out.
+pub const WEB_SIGNED_OUT_URI: &str = "http://localhost/";
+/// App id of a command-line tool: multi-tenant and public, without any credential. Its redirect URI is
+/// `http://localhost`.
+pub const CLI_APP_ID: &str = "b8b8b8b8-0000-4000-8000-000000000100";
+
 /// Teams desktop and mobile, pre-authorized on the single-sign-on registration.
 pub const TEAMS_CLIENT_ID: &str = "1fec8e78-bce4-4aaf-ab1b-5451cc387264";
 
@@ -69,7 +81,7 @@ pub const FOUNDRY_AGENT: &str = "sandbox-agent";
 /// Display name of the bot account in Teams.
 pub const BOT_NAME: &str = "Sandbox Bot";
 
-/// One of the two users of [`HOME_TENANT`].
+/// A user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct User {
@@ -107,12 +119,25 @@ pub const USER_TWO: User = User {
     tenant: HOME_TENANT,
 };
 
-/// Both users.
+/// A user of [`RESOURCE_TENANT`], who is not in Teams and signs in by browser only.
+pub const USER_THREE: User = User {
+    oid: "33333333-0000-4000-8000-000000000003",
+    upn: "user.three@resource.example",
+    name: "User Three",
+    given_name: "Three",
+    mri: "",
+    tenant: RESOURCE_TENANT,
+};
+
+/// Who can sign in by browser.
+pub(crate) const PEOPLE: [User; 3] = [USER_ONE, USER_TWO, USER_THREE];
+
+/// Both users of Teams.
 pub const USERS: [User; 2] = [USER_ONE, USER_TWO];
 
 /// The user with this object id.
 pub(crate) fn user_by_oid(oid: &str) -> Option<&'static User> {
-    USERS.iter().find(|user| user.oid.eq_ignore_ascii_case(oid))
+    PEOPLE.iter().find(|user| user.oid.eq_ignore_ascii_case(oid))
 }
 
 /// The user with this Teams account id.

@@ -26,6 +26,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/_sandbox/consent", post(grant).delete(revoke))
         .route("/_sandbox/mfa", post(mfa))
         .route("/_sandbox/certificates", get(certificate).post(register))
+        .route("/_sandbox/redirect-uris", post(register_redirect_uri))
         .route("/_sandbox/clock", get(clock).post(advance))
         .route("/_sandbox/bot", post(bot))
         .route("/_sandbox/sign", post(sign))
@@ -122,6 +123,20 @@ struct Registration {
 
 async fn register(State(shared): State<Arc<Shared>>, Json(body): Json<Registration>) -> Response {
     match shared.directory().register_certificate(&body.app, &body.pem) {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(reason) => (StatusCode::BAD_REQUEST, Json(json!({"error": reason}))).into_response(),
+    }
+}
+
+#[derive(Deserialize)]
+struct RedirectUri {
+    app: String,
+    uri: String,
+}
+
+/// One more redirect URI of an app.
+async fn register_redirect_uri(State(shared): State<Arc<Shared>>, Json(body): Json<RedirectUri>) -> Response {
+    match shared.directory().register_redirect_uri(&body.app, &body.uri) {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(reason) => (StatusCode::BAD_REQUEST, Json(json!({"error": reason}))).into_response(),
     }

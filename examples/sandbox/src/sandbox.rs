@@ -244,6 +244,15 @@ impl Sandbox {
         registered.map_err(|reason| io::Error::new(io::ErrorKind::InvalidInput, reason))
     }
 
+    /// Registers one more redirect URI of an app. The ones of the constants are there already.
+    ///
+    /// # Errors
+    /// `InvalidInput`: no such app.
+    pub fn register_redirect_uri(&self, app: &str, uri: &str) -> io::Result<()> {
+        let registered = self.shared().directory().register_redirect_uri(app, uri);
+        registered.map_err(|reason| io::Error::new(io::ErrorKind::InvalidInput, reason))
+    }
+
     /// Moves the sandbox's clock by seconds, also backwards. New tokens and all checks follow it.
     pub fn advance_clock(&self, seconds: i64) {
         self.shared().clock.advance(seconds);

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::directory::{App, Certificate, SecretCheck};
 use super::error::{self, OAuthError};
 use super::form::Form;
-use crate::constants::V1_ISSUER_HOST;
+use crate::constants::{self, V1_ISSUER_HOST};
 use crate::state::Shared;
 use crate::tokens::Acr;
 
@@ -18,12 +18,19 @@ const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-be
 /// Clock skew tolerated in a client assertion, seconds.
 const SKEW: i64 = 300;
 
-/// The client that asks, if it exists here and proved itself; and how.
+/// The client that asks, if it exists here and proved itself; and how. `tenant` is the one of the path, which may be a
+/// name for all of them.
 pub(crate) fn client(shared: &Shared, form: &Form, tenant: &str) -> Result<(App, Acr), OAuthError> {
     let id = form.need("client_id")?;
-    let app = shared.directory().app(id).filter(|app| app.tenants.contains(&tenant)).cloned();
+    let here = |app: &&App| app.tenants.contains(&tenant) || (!constants::is_tenant(tenant) && app.is_multi_tenant());
+    let app = shared.directory().app(id).filter(here).cloned();
     let app = app.ok_or_else(|| unknown_app(id, tenant))?;
     match (form.get("client_assertion"), form.get("client_secret")) {
+        (None, None) if app.is_public => Ok((app, "0")),
+        _ if app.is_public => Err(error::invalid_client(
+            700_025,
+            "Client is public so neither 'client_assertion' nor 'client_secret' should be presented.",
+        )),
         (Some(assertion), _) => {
             match form.need("client_assertion_type")? {
                 ASSERTION_TYPE => assertion_fits(shared, &app, tenant, assertion)?,

@@ -11,9 +11,10 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 
 use crate::constants::{
-    BOT_APP_ID, BOT_APP_SECRET, BOT_EXPIRED_SECRET, CERT_APP_ID, CONNECTOR_RESOURCE, FOUNDRY_RESOURCE, GRAPH_APP_ID,
-    GRAPH_RESOURCE, HOME_TENANT, OTHER_APP_ID, OTHER_APP_SECRET, RESOURCE_TENANT, SERVICE_APP_ID, SERVICE_APP_SECRET,
-    SERVICE_RESOURCE, SSO_RESOURCE, TEAMS_CLIENT_ID,
+    BOT_APP_ID, BOT_APP_SECRET, BOT_EXPIRED_SECRET, CERT_APP_ID, CLI_APP_ID, CONNECTOR_RESOURCE, FOUNDRY_RESOURCE,
+    GRAPH_APP_ID, GRAPH_RESOURCE, HOME_TENANT, OTHER_APP_ID, OTHER_APP_SECRET, RESOURCE_TENANT, SERVICE_APP_ID,
+    SERVICE_APP_SECRET, SERVICE_RESOURCE, SSO_RESOURCE, TEAMS_CLIENT_ID, WEB_APP_ID, WEB_APP_SECRET, WEB_REDIRECT_URI,
+    WEB_SIGNED_OUT_URI,
 };
 use crate::der::{self, CertificateFacts};
 use crate::keys;
@@ -96,8 +97,8 @@ const RESOURCES: [Resource; 5] = [
         uris: &[GRAPH_RESOURCE],
         audience: GRAPH_RESOURCE,
         version: Version::V1,
-        scopes: &["User.Read", "profile", "openid", "email"],
-        roles: &["User.Read.All"],
+        scopes: &["User.Read", "Files.Read", "profile", "openid", "email"],
+        roles: &["User.Read.All", "GroupMember.Read.All"],
     },
     Resource {
         id: BOT_APP_ID,
@@ -132,6 +133,11 @@ pub(crate) struct App {
     pub(crate) name: String,
     /// Tenants that have its service principal.
     pub(crate) tenants: Vec<&'static str>,
+    /// Whether it has no credential, so that none may be sent.
+    pub(crate) is_public: bool,
+    /// Whether its id tokens name the user's groups.
+    pub(crate) group_claims: bool,
+    redirect_uris: Vec<String>,
     secrets: Vec<Secret>,
     certificates: Vec<Certificate>,
 }
@@ -168,7 +174,31 @@ impl App {
     fn new(id: &str, name: &str, tenants: &[&'static str], secrets: &[(&str, bool)]) -> Self {
         let secrets =
             secrets.iter().map(|(value, expired)| Secret { value: (*value).to_owned(), expired: *expired }).collect();
-        Self { id: id.to_owned(), name: name.to_owned(), tenants: tenants.to_vec(), secrets, certificates: Vec::new() }
+        Self {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            tenants: tenants.to_vec(),
+            is_public: false,
+            group_claims: false,
+            redirect_uris: Vec::new(),
+            secrets,
+            certificates: Vec::new(),
+        }
+    }
+
+    fn redirects(mut self, uris: &[&str]) -> Self {
+        self.redirect_uris.extend(uris.iter().map(|uri| (*uri).to_owned()));
+        self
+    }
+
+    /// Whether a redirect URI is registered, letter by letter. Of `http` URIs on loopback the port does not count.
+    pub(crate) fn may_redirect_to(&self, uri: &str) -> bool {
+        self.redirect_uris.iter().any(|known| known == uri || portless(uri).is_some_and(|uri| *known == uri))
+    }
+
+    /// Whether users of several tenants may sign in to it.
+    pub(crate) fn is_multi_tenant(&self) -> bool {
+        self.tenants.len() > 1
     }
 
     /// Judges a client secret.
@@ -186,6 +216,15 @@ impl App {
             .iter()
             .find(|certificate| [&certificate.sha256, &certificate.sha1].contains(&&thumbprint.to_owned()))
     }
+}
+
+/// A loopback `http` URI without its port.
+fn portless(uri: &str) -> Option<String> {
+    let rest = uri.strip_prefix("http://")?;
+    let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+    let (host, port) = authority.rsplit_once(':')?;
+    let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    (is_port && ["localhost", "127.0.0.1"].contains(&host)).then(|| format!("http://{host}{path}"))
 }
 
 /// Everything Entra knows.
@@ -207,7 +246,17 @@ impl Directory {
             App::new(BOT_APP_ID, "Sandbox Bot", both, &[(BOT_APP_SECRET, false), (BOT_EXPIRED_SECRET, true)]),
             App::new(SERVICE_APP_ID, "Sandbox Service", both, &[(SERVICE_APP_SECRET, false)]),
             App::new(CERT_APP_ID, "Sandbox Certificate App", both, &[]),
-            App::new(OTHER_APP_ID, "Sandbox Other App", &[RESOURCE_TENANT], &[(OTHER_APP_SECRET, false)]),
+            App::new(OTHER_APP_ID, "Sandbox Other App", &[RESOURCE_TENANT], &[(OTHER_APP_SECRET, false)])
+                .redirects(&[WEB_REDIRECT_URI]),
+            App {
+                group_claims: true,
+                ..App::new(WEB_APP_ID, "Sandbox Web App", both, &[(WEB_APP_SECRET, false)])
+                    .redirects(&[WEB_REDIRECT_URI, WEB_SIGNED_OUT_URI])
+            },
+            App {
+                is_public: true,
+                ..App::new(CLI_APP_ID, "Sandbox Command Line", both, &[]).redirects(&["http://localhost"])
+            },
         ];
         let consents = [
             Consent::of_admin(BOT_APP_ID, GRAPH_APP_ID),
@@ -216,6 +265,9 @@ impl Directory {
             Consent::of_admin(SERVICE_APP_ID, GRAPH_APP_ID),
             Consent::of_admin(SERVICE_APP_ID, FOUNDRY_APP_ID),
             Consent::of_admin(TEAMS_CLIENT_ID, BOT_APP_ID),
+            Consent::of_admin(WEB_APP_ID, GRAPH_APP_ID),
+            Consent::of_admin(WEB_APP_ID, SERVICE_APP_ID),
+            Consent::of_admin(CLI_APP_ID, GRAPH_APP_ID),
         ];
         let (der, certificate_pem) = generated_certificate()?;
         let mut directory = Self {
@@ -251,6 +303,18 @@ impl Directory {
     pub(crate) fn register_certificate(&mut self, app: &str, pem: &str) -> Result<(), String> {
         let der = certificate_of(pem).ok_or_else(|| "no certificate in this PEM text".to_owned())?;
         self.add_certificate(app, &der)
+    }
+
+    /// Registers one more redirect URI of an app.
+    pub(crate) fn register_redirect_uri(&mut self, app: &str, uri: &str) -> Result<(), String> {
+        let app = self.apps.get_mut(&app.to_ascii_lowercase()).ok_or_else(|| "no such app".to_owned())?;
+        app.redirect_uris.push(uri.to_owned());
+        Ok(())
+    }
+
+    /// Whether any app registered this URI to come back to.
+    pub(crate) fn knows_redirect_uri(&self, uri: &str) -> bool {
+        self.apps.values().any(|app| app.may_redirect_to(uri))
     }
 
     fn add_certificate(&mut self, app: &str, der: &[u8]) -> Result<(), String> {

@@ -69,6 +69,21 @@ impl OAuthError {
         body
     }
 
+    /// The members that the browser brings back to the redirect URI.
+    pub(crate) fn members(&self, shared: &Shared) -> Vec<(&'static str, String)> {
+        let body = self.body(shared, None);
+        let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let mut members = vec![("error", text("error")), ("error_description", text("error_description"))];
+        members.extend(self.suberror.map(|suberror| ("error_subcode", suberror.to_owned())));
+        members.extend(self.claims.clone().map(|claims| ("claims", claims)));
+        members
+    }
+
+    /// The sentence with its number, for people.
+    pub(crate) fn sentence(&self) -> String {
+        format!("AADSTS{}: {}", self.code, self.text)
+    }
+
     /// The HTTP answer.
     pub(crate) fn response(&self, shared: &Shared, correlation: Option<&str>) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::BAD_REQUEST);

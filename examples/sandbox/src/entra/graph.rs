@@ -1,16 +1,29 @@
-//! The corner of Microsoft Graph a bot asks for a name.
+//! The corner of Microsoft Graph that knows people: the signed-in user, attributes, groups, a document.
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
 use http::{HeaderMap, StatusCode, header};
 use serde_json::{Value, json};
 
+use super::people;
 use crate::constants::{self, GRAPH_RESOURCE};
 use crate::state::{Shared, uuid};
 use crate::tokens::{self, Refusal};
+
+/// Routes under `/graph`.
+pub(crate) fn router() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/graph/v1.0/me", get(me))
+        .route("/graph/v1.0/users/{id}", get(people::user))
+        .route("/graph/v1.0/users/{id}/getMemberObjects", post(people::member_objects).get(people::more_member_objects))
+        .route("/graph/v1.0/directoryObjects/getByIds", post(people::by_ids))
+        .route("/graph/v1.0/me/drive/root:/{file}/content", get(people::content))
+        .route("/graph/download/{ticket}", get(people::download))
+}
 
 /// `GET /graph/v1.0/me`: the signed-in user, by a delegated token with `User.Read`.
 pub(crate) async fn me(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
@@ -54,7 +67,7 @@ pub(crate) async fn me(State(shared): State<Arc<Shared>>, headers: HeaderMap) ->
     .into_response()
 }
 
-fn refused(shared: &Shared, refusal: Refusal) -> Response {
+pub(crate) fn refused(shared: &Shared, refusal: Refusal) -> Response {
     let text = match refusal {
         Refusal::Missing => "Access token is empty.",
         Refusal::Audience => "Access token validation failure. Invalid audience.",
@@ -69,7 +82,7 @@ fn refused(shared: &Shared, refusal: Refusal) -> Response {
     response
 }
 
-fn failure(shared: &Shared, status: StatusCode, code: &str, message: &str) -> Response {
+pub(crate) fn failure(shared: &Shared, status: StatusCode, code: &str, message: &str) -> Response {
     let id = uuid();
     let date = shared.clock.rfc3339();
     let inner = json!({"date": date.get(..19), "request-id": id, "client-request-id": id});

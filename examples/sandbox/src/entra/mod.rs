@@ -1,12 +1,19 @@
-//! Entra ID: discovery, keys, token endpoint, and the corner of Graph a bot asks for a name.
+//! Entra ID: discovery, keys, sign-in pages, token endpoint, and the corner of Graph that knows people.
 
+mod authorize;
 mod credential;
+mod device;
 mod directory;
 mod discovery;
 mod error;
 mod form;
 mod graph;
+mod groups;
+mod interaction;
 mod obo;
+mod page;
+mod people;
+mod redeem;
 mod scope;
 mod token;
 
@@ -26,7 +33,7 @@ pub(crate) use obo::{permission as obo_permission, user as obo_user};
 /// segment only; the documents there name the addresses under `/entra`.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
-        .route("/graph/v1.0/me", get(graph::me))
+        .merge(graph::router())
         .nest("/entra", tenants().route("/common/discovery/instance", get(discovery::instance)))
         .merge(tenants())
         .with_state(shared)
@@ -40,4 +47,8 @@ fn tenants() -> Router<Arc<Shared>> {
         .route("/{tenant}/discovery/keys", get(discovery::keys_v1))
         .route("/{tenant}/oauth2/v2.0/token", post(token::v2))
         .route("/{tenant}/oauth2/token", post(token::v1))
+        .route("/{tenant}/oauth2/v2.0/authorize", get(authorize::get).post(authorize::post))
+        .route("/{tenant}/oauth2/v2.0/devicecode", post(device::start))
+        .route("/{tenant}/oauth2/v2.0/logout", get(device::logout))
+        .route("/common/oauth2/deviceauth", get(device::page).post(device::enter))
 }

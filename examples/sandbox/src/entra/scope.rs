@@ -46,6 +46,33 @@ pub(crate) fn for_user(scope: &str, tenant: &str) -> Result<Scopes, OAuthError> 
     resolve(scope, &asked, tenant)
 }
 
+/// The authorization endpoint: permissions of several resources may be asked at once, or of none.
+pub(crate) fn resources(scope: &str, tenant: &str) -> Result<Vec<&'static Resource>, OAuthError> {
+    let mut found: Vec<&'static Resource> = Vec::new();
+    for one in resource_scopes(scope) {
+        let target = resolve(one, &[one], tenant)?.resource;
+        if !found.iter().any(|known| known.id == target.id) {
+            found.push(target);
+        }
+    }
+    Ok(found)
+}
+
+/// The first token of a sign-in. When only the sign-in itself is asked for, it is one of Graph.
+pub(crate) fn for_sign_in(scope: &str, tenant: &str) -> Result<Scopes, OAuthError> {
+    if !resource_scopes(scope).is_empty() {
+        return for_user(scope, tenant);
+    }
+    let graph = resource(GRAPH_RESOURCE).ok_or_else(|| unknown_resource(GRAPH_RESOURCE, tenant))?;
+    let granted: Vec<&'static str> = graph.scopes.iter().copied().filter(|one| has(scope, one)).collect();
+    if granted.is_empty() {
+        return Err(wrong_count(scope, &[]));
+    }
+    let answer = granted.join(" ");
+    let (openid, offline) = (has(scope, "openid"), has(scope, "offline_access"));
+    Ok(Scopes { resource: graph, named: GRAPH_RESOURCE.to_owned(), granted, answer, openid, offline })
+}
+
 fn resource_scopes(scope: &str) -> Vec<&str> {
     scope.split_whitespace().filter(|one| !OIDC.contains(one)).collect()
 }

@@ -1,4 +1,4 @@
-//! The token endpoint: client credentials, On-Behalf-Of, refresh.
+//! The token endpoint: client credentials, On-Behalf-Of, authorization code, device code, refresh.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::directory::App;
 use super::error::{self, OAuthError};
 use super::form::Form;
 use super::scope::{self, Scopes};
-use super::{credential, obo};
+use super::{credential, groups, obo, redeem};
 use crate::constants::{self, User};
 use crate::keys::Ring;
 use crate::members::set;
@@ -23,6 +23,9 @@ use crate::state::{Shared, uuid};
 use crate::tokens::{self, Acr, Version};
 
 const OBO_GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
+/// Grants that bring a user along: on a path for all tenants the user's own tenant counts.
+const USER_GRANTS: [&str; 3] = ["authorization_code", DEVICE_GRANT, "refresh_token"];
 const CORRELATION: HeaderName = HeaderName::from_static("client-request-id");
 
 /// `POST /{tenant}/oauth2/v2.0/token`.
@@ -71,8 +74,11 @@ fn answer(shared: &Shared, tenant: &str, headers: &HeaderMap, body: &[u8], v1: b
 
 fn grant(shared: &Shared, tenant: &str, form: &Form, v1: bool) -> Result<Value, OAuthError> {
     let kind = form.need("grant_type")?;
-    let tenant = real_tenant(tenant)?;
-    if !["client_credentials", OBO_GRANT, "refresh_token"].contains(&kind) {
+    let tenant = match tenant {
+        "common" | "organizations" if USER_GRANTS.contains(&kind) => tenant,
+        _ => real_tenant(tenant)?,
+    };
+    if !["client_credentials", OBO_GRANT].contains(&kind) && !USER_GRANTS.contains(&kind) {
         return Err(OAuthError::new(
             400,
             "unsupported_grant_type",
@@ -82,7 +88,13 @@ fn grant(shared: &Shared, tenant: &str, form: &Form, v1: bool) -> Result<Value, 
     }
     let (app, acr) = credential::client(shared, form, tenant)?;
     let capabilities = capabilities(form)?;
-    let scope = if v1 { format!("{}/.default", form.need("resource")?) } else { form.need("scope")?.to_owned() };
+    // What was agreed on at the sign-in need not be said again.
+    let agreed = ["authorization_code", DEVICE_GRANT].contains(&kind);
+    let scope = match (v1, agreed) {
+        (true, _) => format!("{}/.default", form.need("resource")?),
+        (false, true) => form.get("scope").unwrap_or_default().to_owned(),
+        (false, false) => form.need("scope")?.to_owned(),
+    };
     let issuance =
         Issuance { shared, app: &app, acr, capabilities, v1, client_info: form.get("client_info") == Some("1") };
     match kind {
@@ -93,12 +105,25 @@ fn grant(shared: &Shared, tenant: &str, form: &Form, v1: bool) -> Result<Value, 
                 return Err(error::bad_parameter("The value of 'requested_token_use' is not supported."));
             }
             let user = obo::user(shared, &app, tenant, assertion)?;
-            issuance.user_token(user, &scope::for_user(&scope, tenant)?)
+            issuance.user_token(user, &scope::for_user(&scope, tenant)?, None)
+        }
+        "authorization_code" | DEVICE_GRANT => {
+            let signed_in = match kind {
+                DEVICE_GRANT => redeem::device_code(shared, issuance.app, tenant, form)?,
+                _ => redeem::code(shared, issuance.app, tenant, form)?,
+            };
+            let scope = if scope.is_empty() { &signed_in.scope } else { &scope };
+            issuance.user_token(
+                signed_in.user,
+                &scope::for_sign_in(scope, signed_in.user.tenant)?,
+                signed_in.nonce.as_deref(),
+            )
         }
         _ => {
             let token = form.need("refresh_token")?;
             let oid = shared.directory().redeem_refresh(&app.id, token);
-            let user = oid.as_deref().and_then(constants::user_by_oid).filter(|user| user.tenant == tenant);
+            let is_here = |user: &&User| user.tenant == tenant || !constants::is_tenant(tenant);
+            let user = oid.as_deref().and_then(constants::user_by_oid).filter(is_here);
             let user = user.ok_or_else(|| {
                 error::invalid_grant(
                     70000,
@@ -106,7 +131,7 @@ fn grant(shared: &Shared, tenant: &str, form: &Form, v1: bool) -> Result<Value, 
                 )
                 .suberror("bad_token")
             })?;
-            issuance.user_token(user, &scope::for_user(&scope, tenant)?)
+            issuance.user_token(user, &scope::for_sign_in(&scope, user.tenant)?, None)
         }
     }
 }
@@ -164,7 +189,7 @@ impl Issuance<'_> {
         Ok(self.body(&self.sign(claims), lifetime, scopes))
     }
 
-    fn user_token(&self, user: &User, scopes: &Scopes) -> Result<Value, OAuthError> {
+    fn user_token(&self, user: &User, scopes: &Scopes, nonce: Option<&str>) -> Result<Value, OAuthError> {
         let target = scopes.resource;
         obo::permission(self.shared, self.app, user, target)?;
         if scopes.granted.is_empty() {
@@ -186,7 +211,7 @@ impl Issuance<'_> {
         let mut body = self.body(&self.sign(claims), self.shared.options.user_token_ttl.as_secs(), scopes);
         set(&mut body, "scope", json!(scopes.answer));
         if scopes.openid {
-            set(&mut body, "id_token", json!(self.id_token(user)));
+            set(&mut body, "id_token", json!(self.id_token(user, nonce)));
         }
         if scopes.offline {
             set(&mut body, "refresh_token", json!(self.shared.directory().issue_refresh(&self.app.id, user.oid)));
@@ -205,10 +230,14 @@ impl Issuance<'_> {
         self.shared.keys.sign(Ring::Entra, &claims)
     }
 
-    fn id_token(&self, user: &User) -> String {
+    fn id_token(&self, user: &User, nonce: Option<&str>) -> String {
         let mut claims = tokens::user_claims(self.shared, user, &self.app.id, &self.app.id, "", Version::V2, self.acr);
         if let Some(members) = claims.as_object_mut() {
             members.retain(|name, _| !["scp", "azp", "azpacr"].contains(&name.as_str()));
+            members.extend(nonce.map(|nonce| ("nonce".to_owned(), json!(nonce))));
+            if self.app.group_claims {
+                members.extend(groups::claims(user));
+            }
         }
         self.shared.keys.sign(Ring::Entra, &claims)
     }
