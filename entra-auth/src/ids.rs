@@ -95,6 +95,12 @@ impl TenantId {
     pub fn is_guid(&self) -> bool {
         guid(&self.0).is_ok()
     }
+
+    /// What stands in a path in place of a tenant. It never leaves this crate as a tenant.
+    #[cfg(all(feature = "acquire", feature = "validate"))]
+    pub(crate) fn placeholder(name: &'static str) -> Self {
+        Self(name.into())
+    }
 }
 
 /// The key under which everything that belongs to a user is kept: tenant and object id, never a name or address.

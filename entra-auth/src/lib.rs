@@ -55,8 +55,9 @@ mod validate;
 #[cfg(all(feature = "acquire", feature = "validate"))]
 #[cfg_attr(docsrs, doc(cfg(all(feature = "acquire", feature = "validate"))))]
 pub use crate::acquire::{
-    Account, AccountCredential, AgentOnBehalfOf, AuthorizationAnswer, DeviceCode, OnBehalfOf, Prompt, PublicClient,
-    PublicClientBuilder, ReturnPath, SessionKey, SignIn, SignInSession, SignInStore, SignedIn, Users,
+    Account, AccountCredential, AgentOnBehalfOf, AuthorizationAnswer, AuthorizationRequest, DeviceCode, OnBehalfOf,
+    Prompt, PublicClient, PublicClientBuilder, ReturnPath, SessionKey, SignInAudience, SignInSession, SignInStore,
+    SignedIn, Users,
 };
 #[cfg(feature = "acquire")]
 #[cfg_attr(docsrs, doc(cfg(feature = "acquire")))]

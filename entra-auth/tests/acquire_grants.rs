@@ -17,8 +17,8 @@ use acquire_support::{CLIENT, Form, NOW, TENANT, World, failure, map, oid, succe
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use entra_auth::{
-    AuthorizationAnswer, Body, ClaimsChallenge, ErrorKind, HttpTransport, MemoryStore, Prompt, PublicClient,
-    RetryPolicy, ReturnPath, Secret, SessionKey, SignIn, SignInSession, SignInStore, SignedIn, TokenCredential,
+    AuthorizationAnswer, AuthorizationRequest, Body, ClaimsChallenge, ErrorKind, HttpTransport, MemoryStore, Prompt,
+    PublicClient, RetryPolicy, ReturnPath, Secret, SessionKey, SignInSession, SignInStore, SignedIn, TokenCredential,
     TokenRequest, TransportError, TransportErrorKind, Users,
 };
 use serde_json::{Value, json};
@@ -27,8 +27,8 @@ use url::Url;
 const REDIRECT: &str = "https://app.example/signed-in";
 const WIRE_SCOPES: &str = "offline_access openid profile User.Read";
 
-fn sign_in() -> SignIn {
-    SignIn::new(REDIRECT.parse().unwrap(), "User.Read".parse().unwrap())
+fn sign_in() -> AuthorizationRequest {
+    AuthorizationRequest::new(REDIRECT.parse().unwrap(), "User.Read".parse().unwrap())
 }
 
 fn query(url: &Url) -> Form {
@@ -139,7 +139,7 @@ async fn everything_that_can_be_asked_of_a_sign_in() {
         ("msal22222222://auth", false, true),
         ("http://localhost:8080/", true, true),
     ] {
-        let ask = || SignIn::new(redirect.parse().unwrap(), "User.Read".parse().unwrap());
+        let ask = || AuthorizationRequest::new(redirect.parse().unwrap(), "User.Read".parse().unwrap());
         assert_eq!(users.sign_in(ask()).is_ok(), public, "{redirect}");
         let users = world.confidential().users(world.id_tokens());
         assert_eq!(users.sign_in(ask()).is_ok(), confidential, "{redirect}");

@@ -12,9 +12,9 @@ use std::{fs, path::PathBuf, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use entra_auth::{
-    AuthorizationAnswer, Certificate, ClaimsChallenge, ClientAssertion, ClientCredential, ConfidentialClient,
-    IdTokenValidator, PublicClient, ReqwestTransport, Secret, SessionKey, SignIn, TenantPolicy, TokenCredential,
-    TokenRequest, UserAssertion, UserToken, WorkloadIdentity, settings::Settings,
+    AuthorizationAnswer, AuthorizationRequest, Certificate, ClaimsChallenge, ClientAssertion, ClientCredential,
+    ConfidentialClient, IdTokenValidator, PublicClient, ReqwestTransport, Secret, SessionKey, TenantPolicy,
+    TokenCredential, TokenRequest, UserAssertion, UserToken, WorkloadIdentity, settings::Settings,
 };
 use serde_json::{Value, json};
 
@@ -338,7 +338,7 @@ async fn authorization_code_with_pkce() {
     let browser = reqwest::Client::builder().no_proxy().tls_certs_only(roots).build().unwrap();
     let ours = async |world: &World| {
         let users = world.client(Secret::new(SECRET)).users(world.id_tokens());
-        let sign_in = SignIn::new(redirect.parse().unwrap(), DELEGATED.parse().unwrap());
+        let sign_in = AuthorizationRequest::new(redirect.parse().unwrap(), DELEGATED.parse().unwrap());
         let (url, session) = users.sign_in(sign_in).unwrap();
         let answer = browser.get(url.as_str()).send().await.unwrap().bytes().await.unwrap();
         let answer: Value = serde_json::from_slice(&answer).unwrap();

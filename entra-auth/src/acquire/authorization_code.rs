@@ -8,6 +8,7 @@ use super::{
     authorization_answer::AuthorizationAnswer,
     party::with_sign_in_scopes,
     pkce::{challenge_of, random_text},
+    sign_in_audience::SignInAudience,
     users::{First, SignedIn, Users},
 };
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
 /// How a browser sign-in is to go; see [`Users::sign_in`].
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct SignIn {
+pub struct AuthorizationRequest {
     redirect_uri: Url,
     scopes: Scopes,
     tenant: Option<TenantId>,
@@ -56,7 +57,7 @@ impl Prompt {
     }
 }
 
-impl SignIn {
+impl AuthorizationRequest {
     /// A sign-in that comes back to a registered redirect URI, with a first access token for `scopes` of one resource.
     /// `openid`, `profile` and `offline_access` are added.
     pub const fn new(redirect_uri: Url, scopes: Scopes) -> Self {
@@ -74,7 +75,7 @@ impl SignIn {
         }
     }
 
-    /// Signs in to another tenant than the client's own.
+    /// Signs in to another tenant than the client's own. For users of many tenants: [`Users::with_audience`].
     pub fn tenant(mut self, tenant: TenantId) -> Self {
         self.tenant = Some(tenant);
         self
@@ -189,7 +190,8 @@ struct Kept {
     verifier: String,
     redirect_uri: String,
     scopes: String,
-    tenant: TenantId,
+    /// What stood in the path of the authorization endpoint.
+    tenant: String,
     return_to: Option<String>,
     /// Seconds since 1970.
     expires: i64,
@@ -234,7 +236,7 @@ impl Users {
     ///
     /// [`ErrorKind::Configuration`] when the redirect URI is neither https nor `http` on a loopback address (public clients
     /// may also have a scheme of their own), or the scopes are too many.
-    pub fn sign_in(&self, sign_in: SignIn) -> Result<(Url, SignInSession), Error> {
+    pub fn sign_in(&self, sign_in: AuthorizationRequest) -> Result<(Url, SignInSession), Error> {
         let own_scheme = self.party.is_public() && !matches!(sign_in.redirect_uri.scheme(), "http" | "https");
         let is_good = is_https_or_loopback(&sign_in.redirect_uri) || own_scheme;
         if !is_good || sign_in.redirect_uri.fragment().is_some() {
@@ -274,7 +276,7 @@ impl Users {
             verifier: verifier.expose().to_owned(),
             redirect_uri: sign_in.redirect_uri.into(),
             scopes: sign_in.scopes.as_str().to_owned(),
-            tenant,
+            tenant: tenant.as_str().to_owned(),
             return_to: sign_in.return_to.map(|path| path.as_str().to_owned()),
             expires: (self.engine.clock.now() + LIFE).unix_timestamp(),
         };
@@ -290,11 +292,14 @@ impl Users {
     ///
     /// [`ErrorKind::Reauthenticate`] when the answer does not belong to this session or came too late: start again, and show
     /// nothing of the answer. What Entra's error says: [`ErrorKind::ConsentRequired`] when the user declined,
-    /// [`ErrorKind::InteractionRequired`] after `prompt=none`. [`ErrorKind::Protocol`] when the answer is from another issuer
-    /// or the id token is not acceptable.
+    /// [`ErrorKind::InteractionRequired`] after `prompt=none`. [`ErrorKind::PolicyBlocked`] when users of many tenants can
+    /// sign in and the tenant policy does not let this one's in. [`ErrorKind::Protocol`] when the answer is from another
+    /// issuer or the id token is not acceptable.
     pub async fn redeem(&self, session: SignInSession, answer: AuthorizationAnswer) -> Result<SignedIn, Error> {
         let session = session.0;
-        let code = self.judge(&session, answer)?;
+        let audience = SignInAudience::of_segment(&session.tenant).ok_or_else(foreign_session)?;
+        let tenant = audience.into_segment();
+        let code = self.judge(&session, &tenant, answer)?;
         let fields = [
             ("grant_type", "authorization_code"),
             ("code", code.expose()),
@@ -305,7 +310,7 @@ impl Users {
         let nonce = Secret::new(session.nonce.as_str());
         let first = First {
             name: "authorization_code",
-            tenant: &session.tenant,
+            tenant: &tenant,
             fields: &fields,
             scopes: &scopes,
             nonce: Some(&nonce),
@@ -314,7 +319,7 @@ impl Users {
     }
 
     /// The code of an answer that belongs to the session.
-    fn judge(&self, session: &Kept, answer: AuthorizationAnswer) -> Result<Secret, Error> {
+    fn judge(&self, session: &Kept, tenant: &TenantId, answer: AuthorizationAnswer) -> Result<Secret, Error> {
         if self.engine.clock.now() > at(session.expires) {
             return Err(Error::new(ErrorKind::Reauthenticate, "the sign-in took too long; start it again"));
         }
@@ -326,20 +331,24 @@ impl Users {
             ));
         }
         // RFC 9207: another authority's answer must not have its code sent to ours.
-        if answer.issuer.as_ref().is_some_and(|issuer| !self.may_answer(&session.tenant, issuer)) {
+        if answer.issuer.as_ref().is_some_and(|issuer| !self.may_answer(tenant, issuer)) {
             return Err(Error::new(ErrorKind::Protocol, "the answer is from another issuer than the one asked"));
         }
         answer.into_code()
     }
 
-    /// Whether an issuer is the one that was asked. Who asks by a domain name learns the tenant's GUID from the answer; the
-    /// id token must then be of that issuer's cloud and of an allowed tenant.
+    /// Whether an issuer is the one that was asked. Who asks by a domain name, or for users of many tenants, learns the
+    /// tenant's GUID from the answer; the id token must then be of that issuer's cloud and of an allowed tenant.
     fn may_answer(&self, tenant: &TenantId, issuer: &str) -> bool {
         let authority = self.party.authority();
         let named = || issuer.split('/').find_map(|part| part.parse().ok().filter(TenantId::is_guid));
         let tenant = if tenant.is_guid() { Some(tenant.clone()) } else { named() };
         tenant.is_some_and(|tenant| issuer == authority.issuer_v2(&tenant))
     }
+}
+
+fn foreign_session() -> Error {
+    Error::new(ErrorKind::Reauthenticate, "the session was not made by this version; start the sign-in again")
 }
 
 fn at(seconds: i64) -> OffsetDateTime {

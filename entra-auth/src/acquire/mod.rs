@@ -32,6 +32,8 @@ mod public_client;
 mod refresh;
 mod reload;
 mod second_level;
+#[cfg(feature = "validate")]
+mod sign_in_audience;
 mod signer;
 #[cfg(feature = "validate")]
 mod users;
@@ -49,12 +51,13 @@ pub use self::{
 pub use self::{
     agent_identity::AgentOnBehalfOf,
     authorization_answer::AuthorizationAnswer,
-    authorization_code::{Prompt, ReturnPath, SignIn, SignInSession, SignInStore},
+    authorization_code::{AuthorizationRequest, Prompt, ReturnPath, SignInSession, SignInStore},
     device_code::DeviceCode,
     long_running::SessionKey,
     on_behalf_of::OnBehalfOf,
     public_client::{PublicClient, PublicClientBuilder},
     refresh::AccountCredential,
+    sign_in_audience::SignInAudience,
     users::{Account, SignedIn, Users},
 };
 pub use self::{

@@ -6,11 +6,12 @@ use super::{
     engine::Engine,
     party::{Party, resource_scopes, with_sign_in_scopes},
     refresh::AccountCredential,
+    sign_in_audience::{SignInAudience, is_shared},
     wire,
 };
 use crate::{
     AccessToken, ClaimsChallenge, CorrelationId, Error, ErrorKind, IdToken, IdTokenValidator, Scopes, Secret, TenantId,
-    TokenError, UntrustedDisplay, UserKey,
+    TokenError, TokenErrorKind, UntrustedDisplay, UserKey,
 };
 
 /// Signs users in, and gets tokens for those who have.
@@ -21,6 +22,7 @@ use crate::{
 ///
 /// | step | call |
 /// |---|---|
+/// | whose accounts | [`Users::with_audience`] |
 /// | browser sign-in | [`Users::sign_in`], [`Users::redeem`] |
 /// | device without a browser | [`Users::device_code`], [`Users::wait_for`] |
 /// | a refresh token from elsewhere | [`Users::adopt`] |
@@ -34,6 +36,7 @@ use crate::{
 pub struct Users {
     pub(super) engine: Arc<Engine>,
     pub(super) party: Party,
+    /// What stands in the path of sign-ins: a tenant, or a name for many.
     pub(super) tenant: TenantId,
     pub(super) validator: IdTokenValidator,
 }
@@ -81,6 +84,32 @@ impl fmt::Debug for Account {
 impl Users {
     pub(super) fn new(engine: Arc<Engine>, party: Party, tenant: TenantId, validator: IdTokenValidator) -> Self {
         Self { engine, party, tenant, validator }
+    }
+
+    /// The same, for accounts of others than the client's own tenant: in the browser, by device code and for refresh
+    /// tokens from elsewhere. A user's tokens are always got from, and kept under, the tenant of their id token.
+    ///
+    /// The validator decides whose users are let in. Give it a [`TenantPolicy`](crate::TenantPolicy) with a list unless
+    /// the application is open to every organisation.
+    ///
+    /// ```
+    /// # fn example(
+    /// #     client: &entra_auth::ConfidentialClient,
+    /// #     (contoso, fabrikam): (entra_auth::TenantId, entra_auth::TenantId),
+    /// # ) -> Result<(), Box<dyn std::error::Error>> {
+    /// use entra_auth::{Authority, IdTokenValidator, SignInAudience, TenantPolicy};
+    ///
+    /// let policy = TenantPolicy::allow([contoso, fabrikam]);
+    /// let validator = IdTokenValidator::builder(Authority::default(), client.client_id().clone(), policy).build()?;
+    /// let users = client.users(validator).with_audience(SignInAudience::Organizations);
+    /// # let _ = users;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_audience(mut self, audience: SignInAudience) -> Self {
+        self.tenant = audience.into_segment();
+        self
     }
 
     /// The users who have signed in and can get tokens silently, in no particular order.
@@ -160,7 +189,7 @@ impl Users {
             Some(nonce) => self.validator.validate(raw.expose(), nonce).await,
             None => self.validator.validate_without_nonce(raw.expose()).await,
         }
-        .map_err(refused_id_token)?;
+        .map_err(|error| refused_id_token(error, is_shared(first.tenant)))?;
         let user = id_token.user_key();
         if first.tenant.is_guid() && first.tenant != user.tenant() {
             return Err(Error::new(ErrorKind::Protocol, "the user signed in to another tenant than asked for"));
@@ -212,9 +241,13 @@ fn names(id_token: &IdToken) -> Names {
     Names { name: display.name.map(Into::into), username: display.username.map(Into::into) }
 }
 
-fn refused_id_token(error: TokenError) -> Error {
+/// `any_tenant`: whether the sign-in was open to users of tenants that the policy does not let in.
+fn refused_id_token(error: TokenError, any_tenant: bool) -> Error {
     let (kind, text) = match error.is_retryable() {
         true => (ErrorKind::Transport, "the keys for the id token are not at hand"),
+        false if any_tenant && error.kind() == TokenErrorKind::TenantNotAllowed => {
+            (ErrorKind::PolicyBlocked, "users of this tenant are not let in; nobody has signed in")
+        }
         false => (ErrorKind::Protocol, "the id token is not acceptable; nobody has signed in"),
     };
     Error::new(kind, text).with_source(error)
