@@ -5,8 +5,10 @@ use std::{
 
 use async_trait::async_trait;
 use http::{HeaderValue, header::AUTHORIZATION};
-use time::{Duration, OffsetDateTime};
+use subtle::ConstantTimeEq as _;
+use time::{Duration, OffsetDateTime, UtcDateTime, UtcOffset};
 use url::Url;
+use zeroize::Zeroizing;
 
 use crate::{BuildError, ClaimsChallenge, CorrelationId, Error, ErrorKind, Scopes, Secret, TenantId};
 
@@ -88,9 +90,9 @@ pub struct AccessToken(Arc<Token>);
 
 struct Token {
     /// The value of the header, scheme and token: one copy in memory, wiped on drop.
-    header: Secret,
-    expires_on: OffsetDateTime,
-    refresh_on: Option<OffsetDateTime>,
+    header: Zeroizing<Box<str>>,
+    expires_on: UtcDateTime,
+    refresh_on: Option<UtcDateTime>,
 }
 
 const SCHEME: &str = "Bearer ";
@@ -105,21 +107,25 @@ impl AccessToken {
         let token = token.into();
         let visible = |b: u8| (0x21..=0x7e).contains(&b);
         if token.is_empty() || !token.expose().bytes().all(visible) {
-            return Err(Error::new(ErrorKind::Protocol, "the access token is empty or holds impossible characters"));
+            return Err(Error::new(
+                ErrorKind::Protocol,
+                "the access token is empty or holds impossible characters; look for a proxy in between",
+            ));
         }
-        let header = Secret::new([SCHEME, token.expose()].concat());
-        Ok(Self(Arc::new(Token { header, expires_on, refresh_on: None })))
+        let header = Zeroizing::new([SCHEME, token.expose()].concat().into());
+        Ok(Self(Arc::new(Token { header, expires_on: utc(expires_on), refresh_on: None })))
     }
 
     /// The same token with the time from which it should be refreshed.
     #[must_use]
     pub fn with_refresh_on(mut self, refresh_on: OffsetDateTime) -> Self {
+        let refresh_on = Some(utc(refresh_on));
         match Arc::get_mut(&mut self.0) {
-            Some(token) => token.refresh_on = Some(refresh_on),
+            Some(token) => token.refresh_on = refresh_on,
             None => {
                 let Token { header, expires_on, .. } = &*self.0;
                 let (header, expires_on) = (header.clone(), *expires_on);
-                self.0 = Arc::new(Token { header, expires_on, refresh_on: Some(refresh_on) });
+                self.0 = Arc::new(Token { header, expires_on, refresh_on });
             }
         }
         self
@@ -128,13 +134,13 @@ impl AccessToken {
     /// When the token ends.
     #[must_use]
     pub fn expires_on(&self) -> OffsetDateTime {
-        self.0.expires_on
+        self.0.expires_on.to_offset(UtcOffset::UTC)
     }
 
     /// From when on a fresh one should be fetched, when the issuer said so.
     #[must_use]
     pub fn refresh_on(&self) -> Option<OffsetDateTime> {
-        self.0.refresh_on
+        self.0.refresh_on.map(|at| at.to_offset(UtcOffset::UTC))
     }
 
     /// Puts the token onto a request, if the request goes where the audience allows.
@@ -151,7 +157,7 @@ impl AccessToken {
                 "the token was not attached: the request goes to an origin that its audience does not list",
             ));
         }
-        let mut header = HeaderValue::from_str(self.0.header.expose())
+        let mut header = HeaderValue::from_str(&self.0.header)
             .map_err(|_| Error::new(ErrorKind::Protocol, "the access token is no header value"))?;
         header.set_sensitive(true);
         request.headers_mut().insert(AUTHORIZATION, header);
@@ -161,25 +167,32 @@ impl AccessToken {
     /// The token itself, for other libraries that must have it. Inside this family nothing calls it.
     #[must_use]
     pub fn expose(&self) -> &str {
-        self.0.header.expose().strip_prefix(SCHEME).unwrap_or_default()
+        self.0.header.strip_prefix(SCHEME).unwrap_or_default()
     }
 
     /// Whether both are the same token. Takes constant time for different ones.
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || self.0.header == other.0.header
+        Arc::ptr_eq(&self.0, &other.0) || self.0.header.as_bytes().ct_eq(other.0.header.as_bytes()).into()
     }
 
     /// Bytes this token takes in memory, roughly: what a bounded cache counts.
     #[must_use]
     pub fn weight(&self) -> usize {
-        self.0.header.expose().len() + size_of::<Token>()
+        // The two counters of the Arc, and what the allocator keeps of each of the two blocks.
+        const OVERHEAD: usize = 16 + 2 * 16;
+        self.0.header.len() + size_of::<Token>() + OVERHEAD
     }
+}
+
+/// The last year that can be written down is soon enough for what lies beyond it in another zone.
+fn utc(at: OffsetDateTime) -> UtcDateTime {
+    at.checked_to_utc().unwrap_or(UtcDateTime::MAX)
 }
 
 impl Debug for AccessToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AccessToken").field("expires_on", &self.0.expires_on).finish_non_exhaustive()
+        f.debug_struct("AccessToken").field("expires_on", &self.expires_on()).finish_non_exhaustive()
     }
 }
 

@@ -241,7 +241,12 @@ fn instance(host: &str, body: &Bytes) -> Result<Authority, Error> {
 
 fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Error> {
     // serde's message can quote the body, so it is not passed on.
-    serde_json::from_slice(body).map_err(|_| Error::new(ErrorKind::Protocol, "this is no discovery document"))
+    serde_json::from_slice(body).map_err(|_| {
+        Error::new(
+            ErrorKind::Protocol,
+            "the authority answered with no discovery document; check its host, and look for a proxy in between",
+        )
+    })
 }
 
 /// A host name in lower case, without port or anything else that a URL could take for more.
@@ -310,7 +315,9 @@ impl Inner {
             _ if failure.error == "invalid_tenant" => (ErrorKind::Configuration, "the tenant is unknown"),
             429 => (ErrorKind::Throttled, "the authority asks for fewer requests"),
             408 | 500..=599 => (ErrorKind::Transient, "the authority reports a passing fault"),
-            300..=399 => (ErrorKind::Protocol, "the authority answered with a redirect, which is never followed"),
+            300..=399 => {
+                (ErrorKind::Protocol, "the authority answered with a redirect, which is never followed; check its host")
+            }
             _ => (ErrorKind::Protocol, "the authority has no such document"),
         };
         let oauth = OAuthError {

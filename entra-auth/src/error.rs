@@ -142,11 +142,22 @@ impl StdError for Error {
 impl From<TransportError> for Error {
     fn from(error: TransportError) -> Self {
         let (kind, message) = match error.kind() {
-            TransportErrorKind::NotSent => (ErrorKind::Transport, "the server could not be reached"),
-            TransportErrorKind::Timeout => (ErrorKind::Transport, "the server did not answer in time"),
-            TransportErrorKind::Interrupted => (ErrorKind::Transport, "the connection broke before the answer"),
-            TransportErrorKind::TooLarge => (ErrorKind::Protocol, "the answer is larger than any real one"),
-            TransportErrorKind::Other => (ErrorKind::Transport, "the HTTP exchange failed"),
+            TransportErrorKind::NotSent => {
+                (ErrorKind::Transport, "the server could not be reached; check its name, the network and the proxy")
+            }
+            TransportErrorKind::Timeout => {
+                (ErrorKind::Transport, "the server did not answer in time; check the network and the proxy")
+            }
+            TransportErrorKind::Interrupted => {
+                (ErrorKind::Transport, "the connection broke before the answer; check the network and the proxy")
+            }
+            TransportErrorKind::TooLarge => {
+                (ErrorKind::Protocol, "the answer is larger than any real one; look for a proxy in between")
+            }
+            TransportErrorKind::Other => (
+                ErrorKind::Transport,
+                "the HTTP exchange failed; the source says how (often TLS: check the certificate authorities of this machine)",
+            ),
         };
         Self::new(kind, message).with_source(error)
     }

@@ -49,8 +49,15 @@ struct Flight {
 
 #[derive(Default)]
 struct Slot {
-    token: Option<(AccessToken, OffsetDateTime)>,
+    token: Option<Kept>,
     failure: Option<Gate>,
+}
+
+struct Kept {
+    token: AccessToken,
+    refresh_on: OffsetDateTime,
+    /// When it came. A clock that is now before that time was ahead, and so is the end that was worked out then.
+    since: OffsetDateTime,
 }
 
 struct Gate {
@@ -115,7 +122,7 @@ impl Shelf {
     /// The token kept for a request, good or not.
     pub(crate) fn kept(&self, request: &TokenRequest) -> Option<AccessToken> {
         let label = Label { tenant: request.tenant.clone(), scopes: request.scopes.clone() };
-        self.lock().get(&label).and_then(|slot| slot.token.as_ref()).map(|(token, _)| token.clone())
+        self.lock().get(&label).and_then(|slot| slot.token.as_ref()).map(|kept| kept.token.clone())
     }
 
     fn fetch(
@@ -156,14 +163,16 @@ impl Shelf {
         let slots = self.lock();
         let Some(slot) = slots.get(label) else { return Look::Miss };
         let gate = slot.failure.as_ref().filter(|gate| gate.until > Instant::now());
-        let usable = slot.token.as_ref().filter(|(token, _)| {
-            now < token.expires_on() - MARGIN && !rejected.is_some_and(|rejected| rejected.same_as(token))
+        let usable = slot.token.as_ref().filter(|kept| {
+            now < kept.token.expires_on() - MARGIN
+                && now >= kept.since - MARGIN
+                && !rejected.is_some_and(|rejected| rejected.same_as(&kept.token))
         });
         match (usable, gate) {
-            (Some((token, refresh_on)), _) if now < *refresh_on => Look::Fresh(token.clone()),
+            (Some(kept), _) if now < kept.refresh_on => Look::Fresh(kept.token.clone()),
             // While refreshing fails, the token that still works is better than the error.
-            (Some((token, _)), Some(_)) => Look::Fresh(token.clone()),
-            (Some((token, _)), None) => Look::Aging(token.clone()),
+            (Some(kept), Some(_)) => Look::Fresh(kept.token.clone()),
+            (Some(kept), None) => Look::Aging(kept.token.clone()),
             (None, Some(gate)) => Look::Gated(gate.error.clone()),
             (None, None) => Look::Miss,
         }
@@ -171,10 +180,10 @@ impl Shelf {
 
     fn keep(&self, label: &Label, token: AccessToken) {
         let now = self.clock.now();
-        let refresh_on = refresh_on(&token, now);
+        let kept = Kept { refresh_on: refresh_on(&token, now), since: now, token };
         let mut slots = self.lock();
         make_room(&mut slots, label, now);
-        slots.insert(label.clone(), Slot { token: Some((token, refresh_on)), failure: None });
+        slots.insert(label.clone(), Slot { token: Some(kept), failure: None });
     }
 
     fn fail(&self, label: &Label, error: &Error) {
@@ -196,7 +205,7 @@ fn make_room(slots: &mut HashMap<Label, Slot>, label: &Label, now: OffsetDateTim
     if slots.len() < MOST || slots.contains_key(label) {
         return;
     }
-    slots.retain(|_, slot| slot.token.as_ref().is_some_and(|(token, _)| token.expires_on() > now));
+    slots.retain(|_, slot| slot.token.as_ref().is_some_and(|kept| kept.token.expires_on() > now));
     while slots.len() >= MOST {
         let Some(any) = slots.keys().next().cloned() else { return };
         slots.remove(&any);

@@ -272,7 +272,7 @@ async fn unreachable_endpoints_are_transport_errors_without_the_address_query() 
     let error = client.get_token(&request()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Transport);
     assert!(error.is_retryable());
-    assert_eq!(error.to_string(), "the server could not be reached");
+    assert_eq!(error.to_string(), "the server could not be reached; check its name, the network and the proxy");
 }
 
 #[tokio::test]

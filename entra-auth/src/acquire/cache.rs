@@ -120,7 +120,10 @@ struct Entry {
 
 struct Held {
     token: AccessToken,
-    refresh_on: OffsetDateTime,
+    /// Seconds since 1970, like the next one; the size of an entry counts.
+    refresh_on: i64,
+    /// When it was stored. A clock that is now before that time was ahead, and so is the end that was worked out then.
+    since: i64,
 }
 
 struct Gate {
@@ -140,11 +143,14 @@ impl TokenCache {
         let Some(entry) = shard.entries.get(key) else { return Look::Miss };
         entry.used.store(true, Ordering::Relaxed);
         let gate = entry.failure.as_ref().filter(|gate| gate.until > Instant::now());
+        let seconds = now.unix_timestamp();
         let usable = entry.token.as_ref().filter(|held| {
-            now < held.token.expires_on() - MARGIN && !rejected.is_some_and(|token| token.same_as(&held.token))
+            now < held.token.expires_on() - MARGIN
+                && seconds >= held.since - MARGIN.whole_seconds()
+                && !rejected.is_some_and(|token| token.same_as(&held.token))
         });
         match (usable, gate) {
-            (Some(held), _) if now < held.refresh_on => Look::Fresh(held.token.clone()),
+            (Some(held), _) if seconds < held.refresh_on => Look::Fresh(held.token.clone()),
             // While refreshing fails, the token that still works is better than the error.
             (Some(held), Some(_)) => Look::Fresh(held.token.clone()),
             (Some(held), None) => Look::Aging(held.token.clone()),
@@ -155,8 +161,8 @@ impl TokenCache {
 
     /// Keeps a token.
     pub(super) fn store(&self, key: &CacheKey, token: AccessToken, now: OffsetDateTime) {
-        let refresh_on = refresh_on(&token, now);
-        self.shard(key).keep(key, Entry::new(Some(Held { token, refresh_on }), None), self.shard_limit, now);
+        let held = Held { refresh_on: refresh_on(&token, now).unix_timestamp(), since: now.unix_timestamp(), token };
+        self.shard(key).keep(key, Entry::new(Some(held), None), self.shard_limit, now);
     }
 
     /// Remembers a failure, so that the next caller does not repeat it at once. `fatal` also drops the token.

@@ -346,7 +346,7 @@ impl From<Unanswered> for Error {
 }
 
 fn late() -> Error {
-    Error::new(ErrorKind::Transport, "the token endpoint did not answer in time")
+    Error::new(ErrorKind::Transport, "the token endpoint did not answer in time; check the network and the proxy")
 }
 
 /// The user signed out while a token was on its way.

@@ -46,8 +46,10 @@ pub(super) fn read(path: &Path, limit: u64, links: Links, what: &str) -> Result<
             Refusal::LeadsOut => BuildError::new(format!(
                 "the {what} {shown} is a link that leads out of its own folder; name the file it leads to"
             )),
-            Refusal::Empty => BuildError::new(format!("the {what} {shown} is empty")),
-            Refusal::TooLarge => BuildError::new(format!("the {what} {shown} is larger than {limit} bytes")),
+            Refusal::Empty => BuildError::new(format!("the {what} {shown} is empty; write it again")),
+            Refusal::TooLarge => {
+                BuildError::new(format!("the {what} {shown} is larger than {limit} bytes; is it the right file?"))
+            }
         }
     })
 }

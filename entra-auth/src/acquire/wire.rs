@@ -93,12 +93,15 @@ fn success(body: &Bytes, now: OffsetDateTime) -> Result<Answer, Error> {
     if !answer.token_type.eq_ignore_ascii_case("bearer") {
         return Err(Error::new(
             ErrorKind::Protocol,
-            "the token endpoint answered with a token that is no bearer token",
+            "the token endpoint answered with a token that is no bearer token; bound tokens are not supported here",
         ));
     }
     // No token of Entra lives longer than some days; ten years is beyond doubt.
     if !(1..=315_360_000).contains(&answer.expires_in) {
-        return Err(Error::new(ErrorKind::Protocol, "the token endpoint answered with an impossible lifetime"));
+        return Err(Error::new(
+            ErrorKind::Protocol,
+            "the token endpoint answered with an impossible lifetime; look for a proxy or a test server in between",
+        ));
     }
     let token = AccessToken::new(answer.access_token, now + time::Duration::seconds(answer.expires_in))?;
     let token = match answer.refresh_in {
@@ -119,7 +122,9 @@ pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &Bytes, now
         .or_else(|| (status == StatusCode::TOO_MANY_REQUESTS).then_some(Duration::from_secs(60)));
     if answer.error.is_none() && !(status == 408 || status == 429 || status.is_server_error()) {
         let text = match status.is_redirection() {
-            true => "the token endpoint answered with a redirect, which is never followed",
+            true => {
+                "the token endpoint answered with a redirect, which is never followed; check AZURE_AUTHORITY_HOST and the proxy"
+            }
             false => "the token endpoint answered with something other than Entra's JSON; look for a proxy in between",
         };
         let oauth = OAuthError { status: status.as_u16(), ..OAuthError::default() };

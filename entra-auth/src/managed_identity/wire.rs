@@ -128,19 +128,26 @@ pub(super) fn success(
 ) -> Result<AccessToken, Error> {
     // serde's message can quote the body, so it is not passed on.
     let answer: Success = serde_json::from_slice(body).map_err(|_| {
-        Error::new(ErrorKind::Protocol, "the identity endpoint answered with something that is no token")
+        Error::new(
+            ErrorKind::Protocol,
+            "the identity endpoint answered with something that is no token; look for a proxy in between",
+        )
     })?;
     if answer.token_type.as_ref().is_some_and(|kind| !kind.eq_ignore_ascii_case("bearer")) {
         return Err(Error::new(
             ErrorKind::Protocol,
-            "the identity endpoint answered with a token that is no bearer token",
+            "the identity endpoint answered with a token that is no bearer token; bound tokens are not supported here",
         ));
     }
     if source == ManagedIdentitySource::AzureArc {
         honoured(id, &answer)?;
     }
-    let expires = expiry(&answer.expires_on, &answer.expires_in, now)
-        .ok_or_else(|| Error::new(ErrorKind::Protocol, "the identity endpoint answered with an impossible lifetime"))?;
+    let expires = expiry(&answer.expires_on, &answer.expires_in, now).ok_or_else(|| {
+        Error::new(
+            ErrorKind::Protocol,
+            "the identity endpoint answered with a token that has no end, or has ended; check this machine's clock",
+        )
+    })?;
     let token = AccessToken::new(answer.access_token, expires)?;
     Ok(match moment(&answer.refresh_in, now) {
         Some(refresh) if refresh > now && refresh < expires => token.with_refresh_on(refresh),
@@ -254,7 +261,10 @@ pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &Bytes, now
     let wait = retry_after(headers, now)
         .or_else(|| (status == StatusCode::TOO_MANY_REQUESTS).then_some(Duration::from_secs(1)));
     let (kind, text) = match status.as_u16() {
-        300..=399 => (ErrorKind::Protocol, "the identity endpoint answered with a redirect, which is never followed"),
+        300..=399 => (
+            ErrorKind::Protocol,
+            "the identity endpoint answered with a redirect, which is never followed; look for a proxy in between",
+        ),
         400 => (
             ErrorKind::Configuration,
             "the identity endpoint refused the request: check that the identity is assigned to this host and that the \

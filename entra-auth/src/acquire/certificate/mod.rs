@@ -113,9 +113,11 @@ impl Certificate {
         Fut: Future<Output = Result<Vec<u8>, Error>> + Send + 'static,
     {
         let chain = pem::read(chain)?.certificates;
-        let leaf = chain.first().ok_or_else(|| BuildError::new("the PEM holds no certificate"))?;
+        let leaf = chain
+            .first()
+            .ok_or_else(|| BuildError::new("the PEM holds no certificate; expected a section 'CERTIFICATE'"))?;
         let public_key = x509::read(leaf)
-            .ok_or_else(|| BuildError::new("the certificate is no valid X.509 certificate"))?
+            .ok_or_else(|| BuildError::new("the certificate is no valid X.509 certificate; export it again"))?
             .rsa_key
             .ok_or_else(|| BuildError::new("the certificate is not for an RSA key; Entra takes RSA certificates"))?
             .to_vec();
@@ -145,8 +147,9 @@ impl Certificate {
 
     fn new(key: Key, chain: Vec<Vec<u8>>) -> Result<Self, BuildError> {
         let leaf = chain.first().ok_or_else(|| BuildError::new("there is no certificate"))?;
-        let not_after =
-            x509::read(leaf).ok_or_else(|| BuildError::new("the certificate is no valid X.509 certificate"))?.not_after;
+        let not_after = x509::read(leaf)
+            .ok_or_else(|| BuildError::new("the certificate is no valid X.509 certificate; export it again"))?
+            .not_after;
         let sha256 = URL_SAFE_NO_PAD.encode(digest(&SHA256, leaf));
         let sha1 = URL_SAFE_NO_PAD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, leaf));
         let inner = Arc::new(Inner { key, chain, sha256, sha1, not_after });

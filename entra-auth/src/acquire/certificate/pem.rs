@@ -18,7 +18,8 @@ pub(super) struct Sections {
 pub(super) fn read(pem: &[u8]) -> Result<Sections, BuildError> {
     let mut sections = Sections { keys: Vec::new(), certificates: Vec::new() };
     for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(pem) {
-        let (kind, der) = section.map_err(|_| BuildError::new("the certificate file is no valid PEM"))?;
+        let (kind, der) =
+            section.map_err(|_| BuildError::new("the certificate file is no valid PEM; export it again"))?;
         let der = Zeroizing::new(der);
         match kind {
             SectionKind::Certificate => sections.certificates.push(der.to_vec()),
@@ -46,7 +47,7 @@ fn unusable(error: &aws_lc_rs::error::KeyRejected) -> BuildError {
             "the private key has fewer than 2048 bits, which is no longer safe; make a new certificate, for example: \
              openssl req -x509 -newkey rsa:3072 -nodes -keyout key.pem -out cert.pem -subj /CN=bot"
         }
-        _ => "the private key is no RSA key of 2048 to 8192 bits",
+        _ => "the private key is no RSA key of 2048 to 8192 bits; Entra takes RSA certificates",
     };
     BuildError::new(Cow::Borrowed(text))
 }

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::{Certificate, is_encrypted, pem as sections};
 use crate::{BuildError, Secret};
 
-const WRONG_PASSWORD: &str = "the password does not open the private key";
+const WRONG_PASSWORD: &str = "the password does not open the private key; check that it belongs to this very file";
 
 #[cfg_attr(docsrs, doc(cfg(feature = "pfx")))]
 impl Certificate {
@@ -47,7 +47,7 @@ impl Certificate {
         let mut parts = sections::read(text)?;
         for der in encrypted_sections(text)? {
             let key = EncryptedPrivateKeyInfoRef::try_from(&der[..])
-                .map_err(|_| BuildError::new("the encrypted private key is damaged"))?
+                .map_err(|_| BuildError::new("the encrypted private key is damaged; export it again"))?
                 .decrypt(password.expose())
                 .map_err(|error| undecryptable(&error))?;
             parts.keys.push(sections::pkcs8_key(key.as_bytes())?);
@@ -58,7 +58,7 @@ impl Certificate {
 
 /// The DER of each section `ENCRYPTED PRIVATE KEY`.
 fn encrypted_sections(text: &[u8]) -> Result<Vec<Zeroizing<Vec<u8>>>, BuildError> {
-    let damaged = || BuildError::new("the encrypted private key is no valid PEM");
+    let damaged = || BuildError::new("the encrypted private key is no valid PEM; export it again");
     let mut found = Vec::new();
     let mut rest = std::str::from_utf8(text).map_err(|_| damaged())?;
     while let Some((_, after)) = rest.split_once("-----BEGIN ENCRYPTED PRIVATE KEY-----") {
@@ -94,13 +94,13 @@ fn old_form() -> BuildError {
 fn refused(error: &Pkcs12Error) -> BuildError {
     BuildError::new(match error {
         Pkcs12Error::MacError(_) | Pkcs12Error::UnpadError | Pkcs12Error::Pkcs5Error(_) => {
-            "the password does not open the PKCS#12 archive"
+            "the password does not open the PKCS#12 archive; check that it belongs to this very file"
         }
         Pkcs12Error::UnsupportedEncryptionScheme
         | Pkcs12Error::UnsupportedMacAlgorithm
         | Pkcs12Error::UnsupportedContentType => {
             "the PKCS#12 archive is encrypted in a way that is not supported; export it again with AES-256 and SHA-256"
         }
-        _ => "the file is no PKCS#12 archive, or it is damaged",
+        _ => "the file is no PKCS#12 archive, or it is damaged; export it again",
     })
 }
