@@ -48,6 +48,11 @@ pub const WEB_SIGNED_OUT_URI: &str = "http://localhost/";
 /// `http://localhost`.
 pub const CLI_APP_ID: &str = "b8b8b8b8-0000-4000-8000-000000000100";
 
+/// App id of the managed identity of the machine that the sandbox plays. It may use the vault.
+pub const MANAGED_IDENTITY_APP_ID: &str = "cacacaca-0000-4000-8000-000000000110";
+/// Name of the certificate in the vault. It is the one of `Sandbox::certificate_pem`, which the bot accepts.
+pub const VAULT_CERTIFICATE: &str = "bot-certificate";
+
 /// Teams desktop and mobile, pre-authorized on the single-sign-on registration.
 pub const TEAMS_CLIENT_ID: &str = "1fec8e78-bce4-4aaf-ab1b-5451cc387264";
 
@@ -57,6 +62,8 @@ pub const CONNECTOR_RESOURCE: &str = "https://api.botframework.com";
 pub const FOUNDRY_RESOURCE: &str = "https://ai.azure.com";
 /// Audience of Microsoft Graph tokens.
 pub const GRAPH_RESOURCE: &str = "https://graph.microsoft.com";
+/// Audience of Key Vault tokens.
+pub const VAULT_RESOURCE: &str = "https://vault.azure.net";
 /// App id of Microsoft Graph, also accepted as its resource name.
 pub const GRAPH_APP_ID: &str = "00000003-0000-0000-c000-000000000000";
 

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::constants::{
     BOT_APP_ID, BOT_APP_SECRET, BOT_EXPIRED_SECRET, CERT_APP_ID, CLI_APP_ID, CONNECTOR_RESOURCE, FOUNDRY_RESOURCE,
     GRAPH_APP_ID, GRAPH_RESOURCE, HOME_TENANT, OTHER_APP_ID, OTHER_APP_SECRET, RESOURCE_TENANT, SERVICE_APP_ID,
-    SERVICE_APP_SECRET, SERVICE_RESOURCE, SSO_RESOURCE, TEAMS_CLIENT_ID, WEB_APP_ID, WEB_APP_SECRET, WEB_REDIRECT_URI,
-    WEB_SIGNED_OUT_URI,
+    SERVICE_APP_SECRET, SERVICE_RESOURCE, SSO_RESOURCE, TEAMS_CLIENT_ID, VAULT_RESOURCE, WEB_APP_ID, WEB_APP_SECRET,
+    WEB_REDIRECT_URI, WEB_SIGNED_OUT_URI,
 };
 use crate::der::{self, CertificateFacts};
 use crate::keys;
@@ -75,7 +75,18 @@ const FOUNDRY_APP_ID: &str = "18a66f5f-dbdf-4c17-9dd7-1634712a9cbe";
 /// App id of the connector as the sandbox names it.
 const CONNECTOR_APP_ID: &str = "7f1b3d52-0000-4000-8000-00000000bf00";
 
-const RESOURCES: [Resource; 5] = [
+/// App id of Key Vault.
+const VAULT_APP_ID: &str = "cfa8b339-82a2-471a-a3c9-0fc0be7a4093";
+
+const RESOURCES: [Resource; 6] = [
+    Resource {
+        id: VAULT_APP_ID,
+        uris: &[VAULT_RESOURCE],
+        audience: VAULT_RESOURCE,
+        version: Version::V1,
+        scopes: &["user_impersonation"],
+        roles: &[],
+    },
     Resource {
         id: CONNECTOR_APP_ID,
         uris: &[CONNECTOR_RESOURCE],
@@ -415,8 +426,13 @@ fn block(label: &str, der: &[u8]) -> String {
 }
 
 fn certificate_of(pem: &str) -> Option<Vec<u8>> {
-    let (_, rest) = pem.split_once("-----BEGIN CERTIFICATE-----")?;
-    let (body, _) = rest.split_once("-----END CERTIFICATE-----")?;
+    section(pem, "CERTIFICATE")
+}
+
+/// The first section of a PEM text with this label, as DER.
+pub(crate) fn section(pem: &str, label: &str) -> Option<Vec<u8>> {
+    let (_, rest) = pem.split_once(&format!("-----BEGIN {label}-----"))?;
+    let (body, _) = rest.split_once(&format!("-----END {label}-----"))?;
     let packed: String = body.split_whitespace().collect();
     STANDARD.decode(packed).ok()
 }

@@ -10,12 +10,14 @@ mod form;
 mod graph;
 mod groups;
 mod interaction;
+mod managed_identity;
 mod obo;
 mod page;
 mod people;
 mod redeem;
 mod scope;
 mod token;
+mod vault;
 
 use std::sync::Arc;
 
@@ -34,6 +36,8 @@ pub(crate) use obo::{permission as obo_permission, user as obo_user};
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .merge(graph::router())
+        .merge(vault::router())
+        .route("/metadata/identity/oauth2/token", get(managed_identity::token))
         .nest("/entra", tenants().route("/common/discovery/instance", get(discovery::instance)))
         .merge(tenants())
         .with_state(shared)

@@ -1,0 +1,163 @@
+//! Key Vault with one certificate, whose key never leaves it.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{Digest, SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
+use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair};
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use http::{HeaderMap, StatusCode, header};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::directory::section;
+use crate::constants::{MANAGED_IDENTITY_APP_ID, RESOURCE_TENANT, VAULT_CERTIFICATE, VAULT_RESOURCE};
+use crate::state::Shared;
+use crate::tokens;
+
+/// The version of the one certificate and of its key.
+const VERSION: &str = "0123456789abcdef0123456789abcdef";
+
+/// Routes under `/vault`.
+pub(crate) fn router() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/vault/certificates/{name}", get(newest))
+        .route("/vault/certificates/{name}/{version}", get(certificate))
+        .route("/vault/keys/{name}/{version}/sign", post(sign))
+}
+
+#[derive(Deserialize)]
+struct Common {
+    #[serde(rename = "api-version")]
+    version: Option<String>,
+}
+
+/// `GET certificates/{name}`: the newest version.
+async fn newest(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<String>,
+    Query(common): Query<Common>,
+    headers: HeaderMap,
+) -> Response {
+    bundle(&shared, &common, &headers, &name, VERSION)
+}
+
+/// `GET certificates/{name}/{version}`.
+async fn certificate(
+    State(shared): State<Arc<Shared>>,
+    Path((name, version)): Path<(String, String)>,
+    Query(common): Query<Common>,
+    headers: HeaderMap,
+) -> Response {
+    bundle(&shared, &common, &headers, &name, &version)
+}
+
+fn bundle(shared: &Shared, common: &Common, headers: &HeaderMap, name: &str, version: &str) -> Response {
+    if let Err(refusal) = admit(shared, common, headers, "certificates get") {
+        return *refusal;
+    }
+    let pem = shared.directory().certificate_pem().to_owned();
+    let found = section(&pem, "CERTIFICATE").filter(|_| name == VAULT_CERTIFICATE && version == VERSION);
+    let Some(der) = found else {
+        let text = format!("A certificate with (name/id) {name}/{version} was not found in this key vault.");
+        return failure(StatusCode::NOT_FOUND, "CertificateNotFound", &text);
+    };
+    let vault = format!("{}/vault", shared.base_url());
+    let now = shared.clock.now();
+    Json(json!({
+        "id": format!("{vault}/certificates/{name}/{version}"),
+        "kid": format!("{vault}/keys/{name}/{version}"),
+        "sid": format!("{vault}/secrets/{name}/{version}"),
+        "x5t": URL_SAFE_NO_PAD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, &der)),
+        "cer": STANDARD.encode(&der),
+        "attributes": {
+            "enabled": true, "nbf": now - 86_400, "exp": now + 31_536_000, "created": now - 86_400,
+            "updated": now - 86_400, "recoveryLevel": "Recoverable+Purgeable", "recoverableDays": 90,
+        },
+        "policy": {
+            "id": format!("{vault}/certificates/{name}/policy"),
+            "key_props": {"exportable": false, "kty": "RSA", "key_size": 2048, "reuse_key": false},
+        },
+    }))
+    .into_response()
+}
+
+/// `POST keys/{name}/{version}/sign` of a digest.
+async fn sign(
+    State(shared): State<Arc<Shared>>,
+    Path((name, version)): Path<(String, String)>,
+    Query(common): Query<Common>,
+    headers: HeaderMap,
+    body: Result<Json<Value>, axum::extract::rejection::JsonRejection>,
+) -> Response {
+    if let Err(refusal) = admit(&shared, &common, &headers, "keys sign") {
+        return *refusal;
+    }
+    if name != VAULT_CERTIFICATE || version != VERSION {
+        let text = format!("A key with (name/id) {name}/{version} was not found in this key vault.");
+        return failure(StatusCode::NOT_FOUND, "KeyNotFound", &text);
+    }
+    let Ok(Json(body)) = body else {
+        return failure(StatusCode::BAD_REQUEST, "BadParameter", "The body of the request is no JSON.");
+    };
+    let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
+    let encoding: &'static dyn RsaEncoding = match text("alg") {
+        "PS256" => &RSA_PSS_SHA256,
+        "RS256" => &RSA_PKCS1_SHA256,
+        other => {
+            let text = format!("Key and signing algorithm are incompatible. Key is RSA, and algorithm is {other}.");
+            return failure(StatusCode::BAD_REQUEST, "BadParameter", &text);
+        }
+    };
+    let value = URL_SAFE_NO_PAD.decode(text("value")).ok();
+    let digest = value.and_then(|value| Digest::import_less_safe(&value, &SHA256).ok());
+    let pem = shared.directory().certificate_pem().to_owned();
+    let pair = section(&pem, "PRIVATE KEY").and_then(|der| RsaKeyPair::from_pkcs8(&der).ok());
+    let signature = digest.zip(pair).and_then(|(digest, pair)| {
+        let mut signature = vec![0; pair.public_modulus_len()];
+        pair.sign_digest(encoding, &digest, &mut signature).ok().map(|()| signature)
+    });
+    match signature {
+        Some(signature) => Json(json!({
+            "kid": format!("{}/vault/keys/{name}/{version}", shared.base_url()),
+            "value": URL_SAFE_NO_PAD.encode(signature),
+        }))
+        .into_response(),
+        None => failure(StatusCode::BAD_REQUEST, "BadParameter", "Invalid length of value: 32 bytes are expected."),
+    }
+}
+
+/// The managed identity of the vault's tenant may use the vault, and nobody else.
+fn admit(shared: &Shared, common: &Common, headers: &HeaderMap, action: &str) -> Result<(), Box<Response>> {
+    if common.version.as_deref().is_none_or(str::is_empty) {
+        let text = "The request URI is missing the required parameter 'api-version'.";
+        return Err(Box::new(failure(StatusCode::BAD_REQUEST, "MissingApiVersionParameter", text)));
+    }
+    let caller = tokens::check_bearer_of(shared, headers, &[VAULT_RESOURCE], RESOURCE_TENANT).map_err(|_| {
+        let text = "AKV10000: Request is missing a Bearer or PoP token.";
+        let mut response = failure(StatusCode::UNAUTHORIZED, "Unauthorized", text);
+        let challenge =
+            format!("Bearer authorization=\"{}/{RESOURCE_TENANT}\", resource=\"{VAULT_RESOURCE}\"", shared.authority());
+        if let Ok(challenge) = challenge.try_into() {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        Box::new(response)
+    })?;
+    if caller.is_user() || caller.app_id != MANAGED_IDENTITY_APP_ID {
+        let text = format!(
+            "Caller is not authorized to perform action on resource. Action: '{action}'. Caller: appid={}",
+            caller.app_id
+        );
+        return Err(Box::new(failure(StatusCode::FORBIDDEN, "Forbidden", &text)));
+    }
+    Ok(())
+}
+
+fn failure(status: StatusCode, code: &str, message: &str) -> Response {
+    let inner = if status == StatusCode::FORBIDDEN { json!({"code": "ForbiddenByRbac"}) } else { Value::Null };
+    (status, Json(json!({"error": {"code": code, "message": message, "innererror": inner}}))).into_response()
+}
