@@ -9,7 +9,7 @@ use url::Url;
 use super::{IdToken, UserToken};
 use crate::{
     AccessToken, Audience, Body, BuildError, ClaimsChallenge, Clock, Deadline, Error, ErrorKind, HttpTransport,
-    ObjectId, RetryPolicy, SystemClock, TenantId, TokenCredential, TokenRequest, UserKey, is_https_or_loopback,
+    ObjectId, RetryPolicy, Scopes, SystemClock, TenantId, TokenCredential, TokenRequest, UserKey, is_https_or_loopback,
     retry_after,
 };
 
@@ -63,6 +63,7 @@ impl GroupResolver {
             transport: None,
             clock: Arc::new(SystemClock),
             graph: None,
+            scopes: None,
             security_only: true,
             timeout: Duration::from_secs(20),
             retry: RetryPolicy::default(),
@@ -381,6 +382,7 @@ pub struct GroupResolverBuilder {
     transport: Option<Arc<dyn HttpTransport>>,
     clock: Arc<dyn Clock>,
     graph: Option<Url>,
+    scopes: Option<Scopes>,
     security_only: bool,
     timeout: Duration,
     retry: RetryPolicy,
@@ -402,6 +404,13 @@ impl GroupResolverBuilder {
     /// Graph of another cloud, such as `https://graph.microsoft.us`. Default `https://graph.microsoft.com`.
     pub fn graph(mut self, base: Url) -> Self {
         self.graph = Some(base);
+        self
+    }
+
+    /// What tokens for Graph are asked for. Default: `/.default` behind the address of Graph. To be named where the address
+    /// is not that of the resource, such as a gateway's or a sandbox's, and for permissions that a user gave.
+    pub fn scopes(mut self, scopes: Scopes) -> Self {
+        self.scopes = Some(scopes);
         self
     }
 
@@ -440,8 +449,13 @@ impl GroupResolverBuilder {
         if !is_https_or_loopback(&graph) {
             return Err(BuildError::new("Graph's address must be https (http on a loopback address)"));
         }
-        let scope = format!("{}/.default", graph.as_str().trim_end_matches('/'));
-        let scopes = scope.parse().map_err(|_| BuildError::new("Graph's address makes no scope"))?;
+        let scopes = match self.scopes {
+            Some(scopes) => scopes,
+            None => {
+                let scope = format!("{}/.default", graph.as_str().trim_end_matches('/'));
+                scope.parse().map_err(|_| BuildError::new("Graph's address makes no scope"))?
+            }
+        };
         Ok(GroupResolver(Arc::new(Inner {
             audience: Audience::new(scopes, [&graph])?,
             credential: self.credential,
