@@ -9,13 +9,19 @@ pub(super) const MAX_ID: usize = 1024;
 
 /// Appends path segments to a service URL. Tenant and region in its path stay.
 ///
-/// `None` when a segment is empty, `.`, `..` or longer than [`MAX_ID`], or the result is no URI.
-pub(super) fn join(base: &ServiceUrl, segments: &[&str]) -> Option<Uri> {
+/// `None` when a segment is empty, `.`, `..` or longer than [`MAX_ID`], or the result is no URI. Members of the query
+/// without a value are left out.
+pub(super) fn join(base: &ServiceUrl, segments: &[&str], query: &[(&str, Option<&str>)]) -> Option<Uri> {
     let usable = |segment: &&str| !matches!(*segment, "" | "." | "..") && segment.len() <= MAX_ID;
     if !segments.iter().all(usable) {
         return None;
     }
-    base.endpoint(segments.iter().copied()).as_str().parse().ok()
+    let mut url = base.endpoint(segments.iter().copied());
+    let given = query.iter().filter_map(|(name, value)| value.map(|value| (*name, value)));
+    if given.clone().next().is_some() {
+        url.query_pairs_mut().extend_pairs(given);
+    }
+    url.as_str().parse().ok()
 }
 
 #[cfg(test)]
@@ -24,7 +30,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn joined(base: &str, segments: &[&str]) -> Option<String> {
-        join(&ServiceUrl::loopback_dev(base).unwrap(), segments).map(|uri| uri.to_string())
+        join(&ServiceUrl::loopback_dev(base).unwrap(), segments, &[]).map(|uri| uri.to_string())
     }
 
     #[test]
@@ -63,7 +69,7 @@ mod tests {
         #[test]
         fn the_path_decodes_to_the_segments(ids in proptest::collection::vec(".{1,40}", 1..4)) {
             let segments: Vec<&str> = ids.iter().map(String::as_str).collect();
-            let Some(uri) = join(&ServiceUrl::loopback_dev("https://127.0.0.1/emea/").unwrap(), &segments) else {
+            let Some(uri) = join(&ServiceUrl::loopback_dev("https://127.0.0.1/emea/").unwrap(), &segments, &[]) else {
                 prop_assert!(segments.iter().any(|s| [".", ".."].contains(s)));
                 return Ok(());
             };

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use entra_auth::TransportError;
 use http::{HeaderMap, Method, StatusCode};
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::{
@@ -13,44 +14,54 @@ use super::{
 };
 use crate::ResourceResponse;
 
-/// What is asked of the connector.
+/// One operation of the connector: what goes out, what a log may say of it, and what its repetition does.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Operation {
+    pub(super) name: &'static str,
+    pub(super) method: Method,
+    /// The path as it may appear in a log.
+    pub(super) template: &'static str,
+    /// Whether doing it twice is as good as once.
+    pub(super) idempotent: bool,
+    pub(super) cost: Cost,
+}
+
+pub(super) static SEND: Operation = Operation::post("send", "/v3/conversations/{conversation}/activities");
+pub(super) static REPLY: Operation = Operation::post("reply", "/v3/conversations/{conversation}/activities/{activity}");
+pub(super) static UPDATE: Operation =
+    Operation::put("update", "/v3/conversations/{conversation}/activities/{activity}");
+pub(super) static DELETE: Operation =
+    Operation::delete("delete", "/v3/conversations/{conversation}/activities/{activity}");
+
+/// What the operation counts as where conversations have rates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Operation {
-    Send,
-    Reply,
-    Update,
-    Delete,
+pub(super) enum Cost {
+    Write,
+    Read,
+    Free,
 }
 
 impl Operation {
-    pub(super) const fn method(self) -> Method {
-        match self {
-            Self::Send | Self::Reply => Method::POST,
-            Self::Update => Method::PUT,
-            Self::Delete => Method::DELETE,
-        }
+    pub(super) const fn get(name: &'static str, template: &'static str) -> Self {
+        Self { name, method: Method::GET, template, idempotent: true, cost: Cost::Read }
     }
 
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Send => "send",
-            Self::Reply => "reply",
-            Self::Update => "update",
-            Self::Delete => "delete",
-        }
+    pub(super) const fn post(name: &'static str, template: &'static str) -> Self {
+        Self { name, method: Method::POST, template, idempotent: false, cost: Cost::Write }
     }
 
-    /// The path as it may appear in a log.
-    pub(super) const fn template(self) -> &'static str {
-        match self {
-            Self::Send => "/v3/conversations/{conversation}/activities",
-            Self::Reply | Self::Update | Self::Delete => "/v3/conversations/{conversation}/activities/{activity}",
-        }
+    pub(super) const fn put(name: &'static str, template: &'static str) -> Self {
+        Self { name, method: Method::PUT, template, idempotent: true, cost: Cost::Write }
     }
 
-    /// Whether doing it twice is as good as once.
-    pub(super) const fn is_idempotent(self) -> bool {
-        matches!(self, Self::Update | Self::Delete)
+    pub(super) const fn delete(name: &'static str, template: &'static str) -> Self {
+        Self { name, method: Method::DELETE, template, idempotent: true, cost: Cost::Write }
+    }
+
+    /// The same outside the rates of a conversation.
+    pub(super) const fn free(mut self) -> Self {
+        self.cost = Cost::Free;
+        self
     }
 }
 
@@ -59,14 +70,35 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) retry_after: Option<Duration>,
     pub(super) request_id: Option<String>,
+    pub(super) content_type: Option<String>,
+    pub(super) body: Result<Bytes, TransportError>,
+}
+
+/// What an operation brings when the service accepted it.
+pub(super) trait Outcome: Sized {
+    /// Reads an acceptance.
+    fn read(operation: &Operation, accepted: Accepted) -> Result<Self, SendError>;
+
+    /// The outcome of a deletion whose object is gone after an attempt of unknown effect.
+    fn gone(request_id: Option<String>) -> Option<Self> {
+        drop(request_id);
+        None
+    }
+}
+
+/// An answer with a status of success.
+pub(super) struct Accepted {
+    pub(super) request_id: Option<String>,
+    pub(super) content_type: Option<String>,
     pub(super) body: Result<Bytes, TransportError>,
 }
 
 /// The verdict on an answer.
-pub(super) fn judge(operation: Operation, answer: Answer) -> Result<Sent, SendError> {
-    let Answer { status, retry_after, request_id, body } = answer;
+pub(super) fn judge<T: Outcome>(operation: &Operation, answer: Answer) -> Result<T, SendError> {
+    let Answer { status, retry_after, request_id, content_type, body } = answer;
     if status.is_success() {
-        return accepted(operation, body, request_id.clone())
+        let accepted = Accepted { request_id: request_id.clone(), content_type, body };
+        return T::read(operation, accepted)
             .map_err(|error| error.with_status(status.as_u16()).with_request_id(request_id));
     }
     let (code, about_activity_id) = body.as_deref().map(error_code).unwrap_or_default();
@@ -76,16 +108,16 @@ pub(super) fn judge(operation: Operation, answer: Answer) -> Result<Sent, SendEr
         .with_code(code)
         .with_retry_after(retry_after)
         .with_request_id(request_id)
-        .idempotent(operation.is_idempotent()))
+        .idempotent(operation.idempotent))
 }
 
 /// Whether the operation may be done again after this failure.
-pub(super) fn may_repeat(operation: Operation, error: &SendError) -> bool {
+pub(super) fn may_repeat(operation: &Operation, error: &SendError) -> bool {
     match error.kind() {
         SendErrorKind::Unreachable | SendErrorKind::Conflict | SendErrorKind::Throttled => true,
         SendErrorKind::Service if error.status() == Some(503) && error.retry_after().is_some() => true,
-        SendErrorKind::Timeout | SendErrorKind::Interrupted => operation.is_idempotent(),
-        SendErrorKind::Service => operation.is_idempotent() && matches!(error.status(), Some(500 | 502 | 503 | 504)),
+        SendErrorKind::Timeout | SendErrorKind::Interrupted => operation.idempotent,
+        SendErrorKind::Service => operation.idempotent && matches!(error.status(), Some(500 | 502 | 503 | 504)),
         _ => false,
     }
 }
@@ -101,29 +133,90 @@ pub(super) fn request_id(headers: &HeaderMap) -> Option<String> {
         .map(str::to_owned)
 }
 
-fn accepted(
-    operation: Operation,
-    body: Result<Bytes, TransportError>,
-    request_id: Option<String>,
-) -> Result<Sent, SendError> {
-    let body = match body {
-        Ok(body) => body,
-        // The status tells all there is to know.
-        Err(_) if operation.is_idempotent() => Bytes::new(),
-        Err(error) => return Err(SendError::transport(error)),
-    };
-    let sent = |id, dropped| Ok(Sent::new(id, dropped, request_id));
-    if body.iter().all(u8::is_ascii_whitespace) {
-        return sent(None, false);
-    }
-    match serde_json::from_slice::<ResourceResponse>(&body) {
-        Ok(resource) => {
-            let code = resource.extra.get("error").and_then(|error| code_of(error.get()).0);
-            sent(resource.id, code == Some(ConnectorErrorCode::CONTENT_STREAM_OUT_OF_ORDER))
+impl Outcome for Sent {
+    fn read(operation: &Operation, Accepted { request_id, body, .. }: Accepted) -> Result<Self, SendError> {
+        let body = match body {
+            Ok(body) => body,
+            // The status tells all there is to know.
+            Err(_) if operation.idempotent => Bytes::new(),
+            Err(error) => return Err(SendError::transport(error)),
+        };
+        let sent = |id, dropped| Ok(Self::new(id, dropped, request_id));
+        if is_blank(&body) {
+            return sent(None, false);
         }
-        Err(_) if operation.is_idempotent() => sent(None, false),
-        Err(_) => Err(SendError::new(SendErrorKind::Protocol, Delivery::Ambiguous)),
+        match serde_json::from_slice::<ResourceResponse>(&body) {
+            Ok(resource) => {
+                let code = resource.extra.get("error").and_then(|error| code_of(error.get()).0);
+                sent(resource.id, code == Some(ConnectorErrorCode::CONTENT_STREAM_OUT_OF_ORDER))
+            }
+            Err(_) if operation.idempotent => sent(None, false),
+            Err(_) => Err(SendError::new(SendErrorKind::Protocol, Delivery::Ambiguous)),
+        }
     }
+
+    fn gone(request_id: Option<String>) -> Option<Self> {
+        Some(Self::new(None, false, request_id))
+    }
+}
+
+/// The status is the whole answer.
+pub(super) struct Done;
+
+impl Outcome for Done {
+    fn read(_: &Operation, _: Accepted) -> Result<Self, SendError> {
+        Ok(Self)
+    }
+
+    fn gone(_: Option<String>) -> Option<Self> {
+        Some(Self)
+    }
+}
+
+/// A JSON document that must be there.
+pub(super) struct Json<T>(pub(super) T);
+
+impl<T: DeserializeOwned> Outcome for Json<T> {
+    fn read(operation: &Operation, Accepted { body, .. }: Accepted) -> Result<Self, SendError> {
+        let body = body.map_err(SendError::transport)?;
+        // serde's message can quote the body, so it is not passed on.
+        serde_json::from_slice(&body).map(Self).map_err(|_| unreadable(operation))
+    }
+}
+
+/// A JSON document, or nothing.
+pub(super) struct MaybeJson<T>(pub(super) Option<T>);
+
+impl<T: DeserializeOwned> Outcome for MaybeJson<T> {
+    fn read(operation: &Operation, accepted: Accepted) -> Result<Self, SendError> {
+        match &accepted.body {
+            Ok(body) if is_blank(body) => Ok(Self(None)),
+            _ => Json::read(operation, accepted).map(|Json(value)| Self(Some(value))),
+        }
+    }
+}
+
+/// Bytes and what they are.
+pub(super) struct Content {
+    pub(super) content_type: Option<String>,
+    pub(super) bytes: Bytes,
+}
+
+impl Outcome for Content {
+    fn read(_: &Operation, accepted: Accepted) -> Result<Self, SendError> {
+        let bytes = accepted.body.map_err(SendError::transport)?;
+        Ok(Self { content_type: accepted.content_type, bytes })
+    }
+}
+
+/// An acceptance that says nothing we understand: what was asked may have happened.
+fn unreadable(operation: &Operation) -> SendError {
+    let delivery = if operation.idempotent { Delivery::NotSent } else { Delivery::Ambiguous };
+    SendError::new(SendErrorKind::Protocol, delivery)
+}
+
+fn is_blank(body: &[u8]) -> bool {
+    body.iter().all(u8::is_ascii_whitespace)
 }
 
 /// The code of an error body, and whether its text speaks of an unknown activity id (which some channels report as a
@@ -197,13 +290,14 @@ mod tests {
             status: StatusCode::from_u16(status).unwrap(),
             retry_after: None,
             request_id: None,
+            content_type: None,
             body: Ok(body.to_owned().into()),
         }
     }
 
     fn error(status: u16, code: &str) -> SendError {
         let body = format!(r#"{{"error":{{"code":"{code}","message":"private words"}}}}"#);
-        judge(Operation::Send, answer(status, &body)).unwrap_err()
+        judge::<Sent>(&SEND, answer(status, &body)).unwrap_err()
     }
 
     #[test]
@@ -241,10 +335,10 @@ mod tests {
         ] {
             let error = error(status, code);
             assert_eq!(error.kind(), kind, "{status} {code}");
-            assert_eq!(may_repeat(Operation::Send, &error), repeat_send, "{status} {code}");
-            assert_eq!(may_repeat(Operation::Reply, &error), repeat_send, "{status} {code}");
-            assert_eq!(may_repeat(Operation::Update, &error), repeat_update, "{status} {code}");
-            assert_eq!(may_repeat(Operation::Delete, &error), repeat_update, "{status} {code}");
+            assert_eq!(may_repeat(&SEND, &error), repeat_send, "{status} {code}");
+            assert_eq!(may_repeat(&REPLY, &error), repeat_send, "{status} {code}");
+            assert_eq!(may_repeat(&UPDATE, &error), repeat_update, "{status} {code}");
+            assert_eq!(may_repeat(&DELETE, &error), repeat_update, "{status} {code}");
             let ambiguous = matches!(status, 408 | 500..=599);
             assert_eq!(error.delivery() == Delivery::Ambiguous, ambiguous, "{status} {code}");
             assert!(!format!("{error} {error:?}").contains("private"), "{error:?}");
@@ -254,11 +348,11 @@ mod tests {
     #[test]
     fn a_send_is_repeated_after_503_only_with_a_header() {
         let with = Answer { retry_after: Some(Duration::from_secs(1)), ..answer(503, "") };
-        let error = judge(Operation::Send, with).unwrap_err();
-        assert_eq!((error.delivery(), may_repeat(Operation::Send, &error)), (Delivery::NotSent, true));
+        let error = judge::<Sent>(&SEND, with).unwrap_err();
+        assert_eq!((error.delivery(), may_repeat(&SEND, &error)), (Delivery::NotSent, true));
         let with = Answer { retry_after: Some(Duration::from_secs(1)), ..answer(500, "") };
-        let error = judge(Operation::Send, with).unwrap_err();
-        assert_eq!((error.delivery(), may_repeat(Operation::Send, &error)), (Delivery::Ambiguous, false));
+        let error = judge::<Sent>(&SEND, with).unwrap_err();
+        assert_eq!((error.delivery(), may_repeat(&SEND, &error)), (Delivery::Ambiguous, false));
     }
 
     #[test]
@@ -271,8 +365,8 @@ mod tests {
             (TransportErrorKind::TooLarge, false, false, Delivery::Ambiguous),
         ] {
             let error = SendError::transport(kind.into());
-            assert_eq!(may_repeat(Operation::Send, &error), send, "{kind:?}");
-            assert_eq!(may_repeat(Operation::Update, &error), update, "{kind:?}");
+            assert_eq!(may_repeat(&SEND, &error), send, "{kind:?}");
+            assert_eq!(may_repeat(&UPDATE, &error), update, "{kind:?}");
             assert_eq!(error.delivery(), delivery, "{kind:?}");
         }
     }
@@ -280,7 +374,7 @@ mod tests {
     #[test]
     fn an_unknown_activity_id_may_come_as_a_bad_argument() {
         let body = r#"{"error":{"code":"BadArgument","message":"'x' is NOT a known activity ID"}}"#;
-        assert_eq!(judge(Operation::Reply, answer(400, body)).unwrap_err().kind(), SendErrorKind::NotFound);
+        assert_eq!(judge::<Sent>(&REPLY, answer(400, body)).unwrap_err().kind(), SendErrorKind::NotFound);
     }
 
     #[test]
@@ -293,33 +387,33 @@ mod tests {
             (202, "{}", None),
             (201, r#"{"id":null}"#, None),
         ] {
-            let sent = judge(Operation::Send, answer(status, body)).unwrap();
+            let sent = judge::<Sent>(&SEND, answer(status, body)).unwrap();
             assert_eq!((sent.id(), sent.is_dropped()), (id, false), "{status} {body}");
         }
         let dropped = r#"{"error":{"code":"ContentStreamSequenceOrderPreConditionFailed","message":"late"}}"#;
-        assert!(judge(Operation::Send, answer(202, dropped)).unwrap().is_dropped());
+        assert!(judge::<Sent>(&SEND, answer(202, dropped)).unwrap().is_dropped());
     }
 
     #[test]
     fn an_unreadable_acceptance_is_ambiguous_for_a_send_and_good_for_an_update() {
         for body in ["<html>private</html>", "[]", "{\"id\":7}", "{\"id\":\"x\""] {
-            let error = judge(Operation::Send, answer(200, body)).unwrap_err();
+            let error = judge::<Sent>(&SEND, answer(200, body)).unwrap_err();
             assert_eq!((error.kind(), error.delivery()), (SendErrorKind::Protocol, Delivery::Ambiguous), "{body}");
-            assert!(judge(Operation::Update, answer(200, body)).is_ok(), "{body}");
+            assert!(judge::<Sent>(&UPDATE, answer(200, body)).is_ok(), "{body}");
         }
         let cut = || Answer { body: Err(TransportErrorKind::Interrupted.into()), ..answer(201, "") };
-        assert_eq!(judge(Operation::Reply, cut()).unwrap_err().delivery(), Delivery::Ambiguous);
-        assert!(judge(Operation::Delete, cut()).is_ok());
+        assert_eq!(judge::<Sent>(&REPLY, cut()).unwrap_err().delivery(), Delivery::Ambiguous);
+        assert!(judge::<Sent>(&DELETE, cut()).is_ok());
     }
 
     #[test]
     fn odd_error_bodies_do_not_matter() {
         for body in ["", "<html>", "[]", r#"{"error":null}"#, r#"{"error":"x"}"#, r#"{"error":{"code":{}}}"#] {
-            let error = judge(Operation::Send, answer(404, body)).unwrap_err();
+            let error = judge::<Sent>(&SEND, answer(404, body)).unwrap_err();
             assert_eq!((error.kind(), error.code()), (SendErrorKind::NotFound, None), "{body}");
         }
         let long = format!(r#"{{"error":{{"code":"{}"}}}}"#, "x".repeat(129));
-        assert_eq!(judge(Operation::Send, answer(404, &long)).unwrap_err().code(), None);
+        assert_eq!(judge::<Sent>(&SEND, answer(404, &long)).unwrap_err().code(), None);
     }
 
     #[test]

@@ -8,17 +8,19 @@ use entra_auth::{
     TokenRequest, TransportError, TransportErrorKind,
 };
 use http::{
-    HeaderValue, Request, Uri,
+    HeaderName, HeaderValue, Method, Request, Uri,
     header::{ACCEPT, CONTENT_TYPE, USER_AGENT},
 };
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{Instrument, Span, field::Empty};
 
 use super::{
-    answer::{self, Answer, Operation},
-    client::Sent,
+    answer::{self, Answer, Operation, Outcome},
+    download::DownloadHosts,
     error::{Delivery, SendError, SendErrorKind},
+    rates::Rates,
 };
+use crate::ServiceUrl;
 
 /// What all calls of a client share.
 pub(super) struct Settings {
@@ -30,14 +32,24 @@ pub(super) struct Settings {
     pub(super) deadline: Duration,
     pub(super) attempt_timeout: Duration,
     pub(super) max_response: usize,
+    pub(super) max_message: usize,
+    pub(super) max_download: usize,
+    pub(super) rates: Rates,
+    /// What an agent adds to every request.
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(super) downloads: DownloadHosts,
 }
 
 pub(super) struct Call<'a> {
     pub(super) settings: &'a Settings,
-    pub(super) operation: Operation,
+    pub(super) operation: &'static Operation,
+    pub(super) service_url: &'a ServiceUrl,
+    pub(super) accept: &'static str,
+    /// The most that is read of an answer, in bytes.
+    pub(super) max_answer: usize,
+    /// The conversation whose rate the call counts for.
+    pub(super) conversation: Option<&'a str>,
     pub(super) uri: Uri,
-    /// The only origin that the token may go to.
-    pub(super) audience: Audience,
     pub(super) body: Bytes,
 }
 
@@ -45,31 +57,29 @@ pub(super) struct Call<'a> {
 type Failure = (SendError, Option<ClaimsChallenge>);
 
 impl Call<'_> {
-    pub(super) async fn run(self) -> Result<Sent, SendError> {
+    /// `audience` holds the only origin that the token may go to.
+    pub(super) async fn run<T: Outcome>(self, audience: &Audience) -> Result<T, SendError> {
         let span = tracing::info_span!(
             "connector.request",
-            operation = self.operation.name(),
-            http.request.method = self.operation.method().as_str(),
-            url.template = self.operation.template(),
+            operation = self.operation.name,
+            http.request.method = self.operation.method.as_str(),
+            url.template = self.operation.template,
             server.address = self.uri.host(),
             http.response.status_code = Empty,
             attempts = Empty,
             error.r#type = Empty,
         );
-        let result = self.attempts(&span).instrument(span.clone()).await;
-        let result = result.map_err(|error| error.idempotent(self.operation.is_idempotent()));
-        span.in_scope(|| match &result {
-            Ok(sent) => tracing::debug!(request_id = sent.request_id(), "connector accepted"),
-            Err(error) => {
-                let (kind, delivery) = (format!("{:?}", error.kind()), error.delivery());
-                span.record("error.type", &kind);
-                tracing::warn!(kind, ?delivery, request_id = error.request_id(), "connector call failed");
-            }
-        });
+        let result = self.attempts(audience, &span).instrument(span.clone()).await;
+        let result = result.map_err(|error| error.idempotent(self.operation.idempotent));
+        if let Err(error) = &result {
+            let (kind, delivery) = (format!("{:?}", error.kind()), error.delivery());
+            span.record("error.type", &kind);
+            span.in_scope(|| tracing::warn!(kind, ?delivery, request_id = error.request_id(), "connector call failed"));
+        }
         result
     }
 
-    async fn attempts(&self, span: &Span) -> Result<Sent, SendError> {
+    async fn attempts<T: Outcome>(&self, audience: &Audience, span: &Span) -> Result<T, SendError> {
         let end = Instant::now() + self.settings.deadline;
         let mut token = self.token(TokenRequest::new(self.settings.scopes.clone()), end).await?;
         let mut renewed = false;
@@ -77,8 +87,9 @@ impl Call<'_> {
         let mut attempt = 1;
         loop {
             span.record("attempts", attempt);
-            let (error, challenge) = match self.attempt(&token, end, span).await {
-                Ok(sent) => return Ok(sent),
+            self.wait_for_its_turn(end).await.map_err(|error| error.after_doubt(doubt))?;
+            let (error, challenge) = match self.attempt(&token, audience, end, span).await {
+                Ok(outcome) => return Ok(outcome),
                 Err(failure) => failure,
             };
             if error.kind() == SendErrorKind::Unauthorized && !renewed {
@@ -86,8 +97,15 @@ impl Call<'_> {
                 token = self.renew(token, challenge, error, end).await.map_err(|error| error.after_doubt(doubt))?;
                 continue;
             }
-            if self.operation == Operation::Delete && doubt && error.kind() == SendErrorKind::NotFound {
-                return Ok(Sent::new(None, false, error.request_id().map(str::to_owned)));
+            if self.operation.method == Method::DELETE
+                && doubt
+                && error.kind() == SendErrorKind::NotFound
+                && let Some(outcome) = T::gone(error.request_id().map(str::to_owned))
+            {
+                return Ok(outcome);
+            }
+            if let (SendErrorKind::Throttled, Some(wait)) = (error.kind(), error.retry_after()) {
+                self.settings.rates.hold(self.service_url, self.conversation, wait);
             }
             doubt |= error.delivery() == Delivery::Ambiguous;
             match self.next_attempt(attempt, &error).filter(|at| *at < end) {
@@ -99,6 +117,22 @@ impl Call<'_> {
             }
             attempt += 1;
         }
+    }
+
+    /// Waits until the documented rates let this call through: those of its conversation, then those of its tenant.
+    async fn wait_for_its_turn(&self, end: Instant) -> Result<(), SendError> {
+        let rates = &self.settings.rates;
+        let late = |wait| SendError::new(SendErrorKind::Throttled, Delivery::NotSent).with_retry_after(Some(wait));
+        let at = rates.reserve(self.service_url, self.conversation, self.operation.cost, end).map_err(late)?;
+        if let Some(at) = at {
+            tracing::debug!("connector call waits for the rate of its conversation");
+            sleep_until(at).await;
+        }
+        if let Some(at) = rates.reserve_tenant(self.service_url, end).map_err(late)? {
+            tracing::debug!("connector call waits for the rate of its tenant");
+            sleep_until(at).await;
+        }
+        Ok(())
     }
 
     fn next_attempt(&self, attempt: u32, error: &SendError) -> Option<Instant> {
@@ -136,37 +170,51 @@ impl Call<'_> {
         }
     }
 
-    async fn attempt(&self, token: &AccessToken, end: Instant, span: &Span) -> Result<Sent, Failure> {
+    async fn attempt<T: Outcome>(
+        &self,
+        token: &AccessToken,
+        audience: &Audience,
+        end: Instant,
+        span: &Span,
+    ) -> Result<T, Failure> {
         let deadline = (Instant::now() + self.settings.attempt_timeout).min(end);
         let mut request = self.request(deadline);
-        token.authorize(&mut request, &self.audience).map_err(|error| (SendError::token(error), None))?;
+        token.authorize(&mut request, audience).map_err(|error| (SendError::token(error), None))?;
         let response = timeout_at(deadline, self.settings.transport.send(request))
             .await
             .unwrap_or_else(|_| Err(TransportErrorKind::Timeout.into()))
             .map_err(|error| (SendError::transport(error), None))?;
         let (parts, body) = response.into_parts();
         span.record("http.response.status_code", parts.status.as_u16());
-        let body = timeout_at(deadline, body.collect(self.settings.max_response))
+        let body = timeout_at(deadline, body.collect(self.max_answer))
             .await
             .unwrap_or_else(|_| Err::<_, TransportError>(TransportErrorKind::Timeout.into()));
         let answer = Answer {
             status: parts.status,
             retry_after: entra_auth::retry_after(&parts.headers, self.settings.clock.now()),
             request_id: answer::request_id(&parts.headers),
+            content_type: parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned),
             body,
         };
-        answer::judge(self.operation, answer).map_err(|error| (error, ClaimsChallenge::from_headers(&parts.headers)))
+        let request_id = answer.request_id.clone();
+        let outcome = answer::judge(self.operation, answer)
+            .map_err(|error| (error, ClaimsChallenge::from_headers(&parts.headers)))?;
+        tracing::debug!(request_id, "connector accepted");
+        Ok(outcome)
     }
 
     fn request(&self, deadline: Instant) -> Request<Body> {
         const AGENT: &str = concat!("botframework-activity/", env!("CARGO_PKG_VERSION"));
         let mut request = Request::new(Body::from(self.body.clone()));
-        *request.method_mut() = self.operation.method();
+        *request.method_mut() = self.operation.method.clone();
         request.uri_mut().clone_from(&self.uri);
         let headers = request.headers_mut();
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(ACCEPT, HeaderValue::from_static(self.accept));
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-        if self.operation != Operation::Delete {
+        for (name, value) in &self.settings.headers {
+            headers.insert(name, value.clone());
+        }
+        if !self.body.is_empty() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
         }
         request.extensions_mut().insert(Deadline(deadline));

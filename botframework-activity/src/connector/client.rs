@@ -6,13 +6,17 @@ use http::Uri;
 
 use super::{
     address,
-    answer::Operation,
+    agent::AgentIdentity,
+    answer::{DELETE, Operation, Outcome, REPLY, SEND, UPDATE},
     call::{Call, Settings},
-    error::SendError,
+    download::DownloadHosts,
+    error::{Delivery, SendError, SendErrorKind},
+    rates::{ConversationRates, Rates},
 };
 use crate::{Activity, ChannelCloud, ServiceUrl};
 
-/// The REST client of the connector: sends activities to conversations.
+/// The REST client of the connector: sends activities to conversations, and asks about conversations, members, files,
+/// teams and meetings.
 ///
 /// A clone is cheap and shares everything. Every call takes the [`ServiceUrl`] it goes to, which only verification
 /// makes; the bot's token reaches that origin and no other. The conversation is the one the activity names.
@@ -45,7 +49,7 @@ use crate::{Activity, ChannelCloud, ServiceUrl};
 /// }
 /// ```
 #[derive(Clone)]
-pub struct ConnectorClient(Arc<Settings>);
+pub struct ConnectorClient(pub(super) Arc<Settings>);
 
 /// Settings of a [`ConnectorClient`].
 pub struct ConnectorClientBuilder {
@@ -58,6 +62,11 @@ pub struct ConnectorClientBuilder {
     deadline: Duration,
     attempt_timeout: Duration,
     max_response: usize,
+    max_message: usize,
+    max_download: usize,
+    rates: ConversationRates,
+    agent: Option<AgentIdentity>,
+    download_hosts: Vec<String>,
 }
 
 /// What the connector answered to a call that succeeded.
@@ -107,6 +116,11 @@ impl ConnectorClient {
             deadline: Duration::from_secs(60),
             attempt_timeout: Duration::from_secs(15),
             max_response: 1 << 20,
+            max_message: 100 * 1024,
+            max_download: 20 << 20,
+            rates: ConversationRates::default(),
+            agent: None,
+            download_hosts: Vec::new(),
         }
     }
 
@@ -114,11 +128,13 @@ impl ConnectorClient {
     ///
     /// # Errors
     ///
-    /// [`SendErrorKind::Invalid`](crate::SendErrorKind::Invalid) without a conversation id; any other kind as the service answers.
+    /// [`SendErrorKind::Invalid`] without a conversation id; [`SendErrorKind::TooLarge`], without having sent anything,
+    /// when the activity is larger than [`ConnectorClientBuilder::max_message`]; any other kind as the service answers.
     /// [`SendError::delivery`] says whether the message may be there.
     pub async fn send(&self, service_url: &ServiceUrl, activity: &Activity) -> Result<Sent, SendError> {
-        let uri = address(service_url, activity.conversation_id(), None)?;
-        self.call(Operation::Send, service_url, uri, encode(activity)?).await
+        let uri = activities(service_url, activity.conversation_id(), None)?;
+        let body = self.encode(activity)?;
+        self.request(service_url, &SEND, uri).of(activity.conversation_id()).body(body).run().await
     }
 
     /// Sends an activity as the answer to the one it names in `replyToId`: in the same thread, where the channel has
@@ -126,22 +142,24 @@ impl ConnectorClient {
     ///
     /// # Errors
     ///
-    /// As [`ConnectorClient::send`]; also [`SendErrorKind::Invalid`](crate::SendErrorKind::Invalid) without `replyToId`.
+    /// As [`ConnectorClient::send`]; also [`SendErrorKind::Invalid`] without `replyToId`.
     pub async fn reply(&self, service_url: &ServiceUrl, activity: &Activity) -> Result<Sent, SendError> {
         let id = activity.reply_to_id.as_deref().ok_or_else(SendError::invalid)?;
-        let uri = address(service_url, activity.conversation_id(), Some(id))?;
-        self.call(Operation::Reply, service_url, uri, encode(activity)?).await
+        let uri = activities(service_url, activity.conversation_id(), Some(id))?;
+        let body = self.encode(activity)?;
+        self.request(service_url, &REPLY, uri).of(activity.conversation_id()).body(body).run().await
     }
 
     /// Replaces the activity with the id that `activity` has; see [`Activity::with_id`].
     ///
     /// # Errors
     ///
-    /// As [`ConnectorClient::send`]; also [`SendErrorKind::Invalid`](crate::SendErrorKind::Invalid) without an id. Repeating it does no harm.
+    /// As [`ConnectorClient::send`]; also [`SendErrorKind::Invalid`] without an id. Repeating it does no harm.
     pub async fn update(&self, service_url: &ServiceUrl, activity: &Activity) -> Result<Sent, SendError> {
         let id = activity.id.as_deref().ok_or_else(SendError::invalid)?;
-        let uri = address(service_url, activity.conversation_id(), Some(id))?;
-        self.call(Operation::Update, service_url, uri, encode(activity)?).await
+        let uri = activities(service_url, activity.conversation_id(), Some(id))?;
+        let body = self.encode(activity)?;
+        self.request(service_url, &UPDATE, uri).of(activity.conversation_id()).body(body).run().await
     }
 
     /// Deletes an activity. One that is gone after an attempt of unknown effect counts as deleted.
@@ -155,8 +173,9 @@ impl ConnectorClient {
         conversation_id: &str,
         activity_id: &str,
     ) -> Result<(), SendError> {
-        let uri = address(service_url, Some(conversation_id), Some(activity_id))?;
-        self.call(Operation::Delete, service_url, uri, Bytes::new()).await.map(|_| ())
+        let uri = activities(service_url, Some(conversation_id), Some(activity_id))?;
+        let call = self.request(service_url, &DELETE, uri).of(Some(conversation_id));
+        call.run::<Sent>().await.map(drop)
     }
 
     /// Shows the typing indicator to whoever sent `incoming`.
@@ -165,20 +184,82 @@ impl ConnectorClient {
     ///
     /// As [`ConnectorClient::send`]. A failure is seldom worth more than a line in the log.
     pub async fn typing(&self, service_url: &ServiceUrl, incoming: &Activity) -> Result<(), SendError> {
-        self.send(service_url, &Activity::typing().reply_to(incoming)).await.map(|_| ())
+        self.send(service_url, &Activity::typing().reply_to(incoming)).await.map(drop)
     }
 
-    async fn call(
-        &self,
-        operation: Operation,
-        service_url: &ServiceUrl,
+    /// A request for one operation.
+    pub(super) fn request<'a>(
+        &'a self,
+        service_url: &'a ServiceUrl,
+        operation: &'static Operation,
         uri: Uri,
-        body: Bytes,
-    ) -> Result<Sent, SendError> {
+    ) -> Asking<'a> {
+        Asking {
+            service_url,
+            call: Call {
+                settings: &self.0,
+                operation,
+                service_url,
+                accept: "application/json",
+                max_answer: self.0.max_response,
+                conversation: None,
+                uri,
+                body: Bytes::new(),
+            },
+        }
+    }
+
+    /// The activity as it goes out, unless it is too large.
+    pub(super) fn encode(&self, activity: &Activity) -> Result<Bytes, SendError> {
+        let body = activity.to_json().map_err(|error| SendError::invalid().with_source(error))?;
+        if body.len() > self.0.max_message {
+            return Err(SendError::new(SendErrorKind::TooLarge, Delivery::NotSent));
+        }
+        Ok(body.into())
+    }
+}
+
+/// A request that is being put together.
+pub(super) struct Asking<'a> {
+    service_url: &'a ServiceUrl,
+    call: Call<'a>,
+}
+
+impl<'a> Asking<'a> {
+    /// The conversation whose rate it counts for.
+    pub(super) fn of(mut self, conversation: Option<&'a str>) -> Self {
+        self.call.conversation = conversation;
+        self
+    }
+
+    pub(super) fn body(mut self, body: Bytes) -> Self {
+        self.call.body = body;
+        self
+    }
+
+    /// A body of JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`SendErrorKind::Invalid`] when it cannot be written.
+    pub(super) fn json(self, body: &impl serde::Serialize) -> Result<Self, SendError> {
+        // serde's message can quote the content, so it is not passed on.
+        let body = serde_json::to_vec(body).map_err(|_| SendError::invalid())?;
+        Ok(self.body(body.into()))
+    }
+
+    /// Any content, up to so many bytes.
+    pub(super) fn bytes(mut self, most: usize) -> Self {
+        self.call.accept = "*/*";
+        self.call.max_answer = most;
+        self
+    }
+
+    pub(super) async fn run<T: Outcome>(self) -> Result<T, SendError> {
         // The address of the call is below the service URL, so its origin is the only one that the token may go to.
-        let audience = Audience::new(self.0.scopes.clone(), [service_url.url()])
+        let audience = Audience::new(self.call.settings.scopes.clone(), [self.service_url.url()])
             .map_err(|error| SendError::invalid().with_source(error))?;
-        Call { settings: &self.0, operation, uri, audience, body }.run().await
+        self.call.run(&audience).await
     }
 }
 
@@ -236,6 +317,45 @@ impl ConnectorClientBuilder {
         self
     }
 
+    /// The largest activity that is sent, in bytes of JSON. Default 100 KiB, the documented limit of Teams; about 28 KiB
+    /// are safe everywhere. What is larger fails as [`SendErrorKind::TooLarge`] without a request:
+    /// [`Activity::split`] makes several messages of one.
+    #[must_use]
+    pub fn max_message(mut self, bytes: usize) -> Self {
+        self.max_message = bytes;
+        self
+    }
+
+    /// The largest file that is fetched, in bytes. Default 20 MiB.
+    #[must_use]
+    pub fn max_download(mut self, bytes: usize) -> Self {
+        self.max_download = bytes;
+        self
+    }
+
+    /// One more host that files may be fetched from without a token: an exact name. Known already are the document
+    /// stores of the cloud.
+    #[must_use]
+    pub fn allow_downloads_from(mut self, host: impl Into<String>) -> Self {
+        self.download_hosts.push(host.into());
+        self
+    }
+
+    /// Where the documented rates of Teams are kept. Default [`ConversationRates::Teams`].
+    #[must_use]
+    pub fn rates(mut self, rates: ConversationRates) -> Self {
+        self.rates = rates;
+        self
+    }
+
+    /// Acts as one agent of an agent blueprint: its headers on every request, and the scope of agents. The credential
+    /// must be the agent's own. Which agent it is comes from configuration, never from an activity.
+    #[must_use]
+    pub fn agent(mut self, agent: AgentIdentity) -> Self {
+        self.agent = Some(agent);
+        self
+    }
+
     /// The clock that `Retry-After` dates are compared with. Default the system's.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -247,19 +367,22 @@ impl ConnectorClientBuilder {
     ///
     /// # Errors
     ///
-    /// When a time is zero.
+    /// When a time is zero, or a download host is no exact host name.
     pub fn build(self) -> Result<ConnectorClient, BuildError> {
         if self.deadline.is_zero() || self.attempt_timeout.is_zero() {
             return Err(BuildError::new("the deadline and the attempt time-out of the connector must be above zero"));
         }
         let scopes = match self.scopes {
             Some(scopes) => scopes,
-            None => self
-                .cloud
-                .connector_scope()
-                .parse()
-                .map_err(|error| BuildError::new("the connector scope is no scope").with_source(error))?,
+            None => match &self.agent {
+                Some(_) => self.cloud.agent_connector_scope(),
+                None => self.cloud.connector_scope(),
+            }
+            .parse()
+            .map_err(|error| BuildError::new("the connector scope is no scope").with_source(error))?,
         };
+        let mut downloads = DownloadHosts::of(self.cloud);
+        self.download_hosts.iter().try_for_each(|host| downloads.add(host))?;
         Ok(ConnectorClient(Arc::new(Settings {
             transport: self.transport,
             credential: self.credential,
@@ -269,6 +392,11 @@ impl ConnectorClientBuilder {
             deadline: self.deadline,
             attempt_timeout: self.attempt_timeout,
             max_response: self.max_response,
+            max_message: self.max_message,
+            max_download: self.max_download,
+            rates: Rates::new(self.rates),
+            headers: self.agent.map(AgentIdentity::into_headers).unwrap_or_default(),
+            downloads,
         })))
     }
 }
@@ -279,13 +407,19 @@ impl fmt::Debug for ConnectorClientBuilder {
     }
 }
 
-fn encode(activity: &Activity) -> Result<Bytes, SendError> {
-    activity.to_json().map(Bytes::from).map_err(|error| SendError::invalid().with_source(error))
-}
-
-fn address(service_url: &ServiceUrl, conversation: Option<&str>, activity: Option<&str>) -> Result<Uri, SendError> {
+/// The address of a conversation's activities, or of one of them.
+pub(super) fn activities(
+    service_url: &ServiceUrl,
+    conversation: Option<&str>,
+    activity: Option<&str>,
+) -> Result<Uri, SendError> {
     let conversation = conversation.ok_or_else(SendError::invalid)?;
     let mut segments = vec!["v3", "conversations", conversation, "activities"];
     segments.extend(activity);
-    address::join(service_url, &segments).ok_or_else(SendError::invalid)
+    at(service_url, &segments)
+}
+
+/// The address below the service URL that these segments name.
+pub(super) fn at(service_url: &ServiceUrl, segments: &[&str]) -> Result<Uri, SendError> {
+    address::join(service_url, segments, &[]).ok_or_else(SendError::invalid)
 }

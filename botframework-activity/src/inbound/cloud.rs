@@ -53,6 +53,18 @@ impl ChannelCloud {
         }
     }
 
+    /// The scope of the tokens with which agents of an agent blueprint talk to the connector.
+    #[must_use]
+    pub const fn agent_connector_scope(self) -> &'static str {
+        match self {
+            Self::Public => "5a807f24-c9de-44ee-a3a7-329e88a00ffc/.default",
+            Self::Gcc => "c9475445-9789-4fef-9ec5-cde4a9bcd446/.default",
+            Self::GccHigh => "6f669b9e-7701-4e2b-b624-82c9207fde26/.default",
+            Self::Dod => "0a069c81-8c7c-4712-886b-9c542d673ffb/.default",
+            Self::China => "bd004c8e-5acf-4c48-8570-4e7d46b2f63b/.default",
+        }
+    }
+
     /// The cloud whose Entra issues the bot's own tokens.
     #[must_use]
     pub const fn entra(self) -> Cloud {

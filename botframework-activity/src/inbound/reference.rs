@@ -1,9 +1,13 @@
 use std::fmt;
 
+#[cfg(feature = "connector")]
+use entra_auth::UserKey;
 use entra_auth::{ClientId, Key, Namespace, Partition, TenantId};
 
 use super::{ChannelCloud, ServiceUrl, VerifiedActivity};
 use crate::ConversationReference;
+#[cfg(feature = "connector")]
+use crate::ConversationType;
 
 /// A conversation that the bot may write to: the plain reference, and the proof of where its messages may go.
 ///
@@ -58,6 +62,16 @@ impl VerifiedReference {
     #[must_use]
     pub fn conversation_id(&self) -> &str {
         self.reference.conversation.as_ref().and_then(|conversation| conversation.id.as_deref()).unwrap_or_default()
+    }
+
+    /// The user of a personal chat; `None` in groups and channels, and when tenant or object id are not known.
+    #[cfg(feature = "connector")]
+    pub(crate) fn personal_user(&self) -> Option<UserKey> {
+        let conversation = self.reference.conversation.as_ref()?;
+        let personal = conversation.conversation_type.as_ref() == Some(&ConversationType::PERSONAL);
+        let user = self.reference.user.as_ref().filter(|_| personal && conversation.is_group != Some(true))?;
+        let object_id = user.object_id()?.parse().ok()?;
+        Some(UserKey::assume_verified(self.tenant.clone()?, object_id))
     }
 
     /// Names the conversation, for maps, queues and locks.

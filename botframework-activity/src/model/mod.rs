@@ -16,6 +16,7 @@ mod extra;
 mod invoke;
 mod raw;
 mod scan;
+mod split;
 mod text;
 mod timestamp;
 mod vocabulary;
