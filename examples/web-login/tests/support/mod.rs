@@ -5,9 +5,11 @@
 use std::{
     collections::HashMap,
     io::{BufRead, BufReader},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     thread,
+    time::Duration,
 };
 
 use m365_sandbox::{Sandbox, constants::*};
@@ -133,6 +135,53 @@ pub fn client() -> reqwest::Client {
         .redirect(reqwest::redirect::Policy::none())
         .build()
         .unwrap()
+}
+
+/// A program of others by name. Without it the test passes on a developer's machine and fails in the gate.
+pub fn program(name: &str) -> Option<PathBuf> {
+    let path = variable("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file());
+    if found.is_none() {
+        missing(name);
+    }
+    found
+}
+
+/// The command for a script of ours in `tests/browser`; `None` when the npm packages are missing.
+pub fn script(name: &str, arguments: &[&str]) -> Option<tokio::process::Command> {
+    let node = program("node")?;
+    let Some(modules) = variable("PEERS_NODE_MODULES") else {
+        missing("PEERS_NODE_MODULES");
+        return None;
+    };
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/browser").join(name);
+    let mut command = tokio::process::Command::new(node);
+    command.env_clear().env("PEERS_NODE_MODULES", modules).env("PATH", variable("PATH").unwrap_or_default());
+    for kept in ["HOME", "TMPDIR"] {
+        command.envs(variable(kept).map(|value| (kept, value)));
+    }
+    command.envs(program("chromium").map(|path| ("CHROMIUM", path)));
+    command.arg(script).args(arguments).kill_on_drop(true);
+    Some(command)
+}
+
+/// What a script says when it is done, within two minutes; it must succeed.
+pub async fn node(name: &str, arguments: &[&str]) -> Option<String> {
+    let output = script(name, arguments)?.stdin(Stdio::null()).output();
+    let output = tokio::time::timeout(Duration::from_secs(120), output).await.expect("in time").unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{name}: {said}\n{}", String::from_utf8_lossy(&output.stderr));
+    Some(said)
+}
+
+fn missing(name: &str) {
+    assert!(variable("CI").as_deref() != Some("true"), "{name} not found; see .ci/programs");
+    println!("skipped: {name} not found; see .ci/programs");
+}
+
+#[allow(clippy::disallowed_methods)] // what is installed here, the machine says
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Cookies of each host, and no script.
