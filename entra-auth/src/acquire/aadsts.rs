@@ -1,7 +1,11 @@
 //! What Entra's errors mean: who must act.
 //!
 //! `error` and `suberror` decide by contract; the AADSTS numbers refine. Source: the reference of error codes,
-//! <https://learn.microsoft.com/entra/identity-platform/reference-error-codes>.
+//! <https://learn.microsoft.com/entra/identity-platform/reference-error-codes>. The troubleshooting page of the book is made
+//! of the same table (`page`).
+
+#[cfg(test)]
+mod page;
 
 use crate::{ErrorKind, OAuthError};
 
@@ -61,7 +65,7 @@ static MEANINGS: &[Meaning] = &[
     meaning(&[7_000_218], Configuration, "the application needs a credential, or public client flows are not enabled"),
     meaning(&[700_025], Configuration, "a public client must not send a credential"),
     meaning(&[700_024], Credential, "the client assertion is outside its lifetime; check this machine's clock"),
-    meaning(&[700_030], Credential, "the certificate's subject name is not authorized"),
+    meaning(&[700_030], Configuration, "the certificate's subject name and issuer are not registered for this application"),
     meaning(&[7_000_214, 7_000_277], Credential, "the certificate is revoked"),
     meaning(&[1_000_502], Credential, "the certificate is outside its validity"),
     meaning(&[70016], Transient, "the user has not finished the device sign-in"),
