@@ -103,6 +103,7 @@ impl FromAzureCredential {
 #[async_trait]
 impl TokenCredential for FromAzureCredential {
     async fn get_token(&self, request: &TokenRequest) -> Result<AccessToken, Error> {
+        request.without_parameters("a credential of the Azure SDK")?;
         let unsupported = |message| Err(Error::new(ErrorKind::Unsupported, message));
         if request.claims.is_some() {
             return unsupported("a credential of the Azure SDK cannot satisfy a claims challenge");

@@ -10,8 +10,8 @@ use tokio::{
 };
 
 use crate::{
-    AccessToken, Clock, Error, ErrorKind, SystemClock, TenantId, TokenCredential, TokenRequest, chain::NotHere,
-    managed_identity::aadsts, shelf::Shelf,
+    AccessToken, Clock, Error, ErrorKind, SystemClock, TenantId, TokenCredential, TokenRequest, acquire::HostTokens,
+    chain::NotHere, managed_identity::aadsts,
 };
 
 /// What the command prints is never larger.
@@ -39,7 +39,7 @@ const MAX_OUTPUT: u64 = 64 << 10;
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct AzureCliCredential(Arc<AzureCliBuilder>, Arc<Shelf>);
+pub struct AzureCliCredential(Arc<AzureCliBuilder>, Arc<HostTokens>);
 
 impl AzureCliCredential {
     /// Starts with the defaults: `az` on the path, the tenant of the signed-in account, 13 s.
@@ -62,6 +62,7 @@ impl TokenCredential for AzureCliCredential {
                 "the Azure CLI cannot answer a claims challenge for us; sign in again with az login",
             ));
         }
+        request.without_parameters("the Azure CLI")?;
         let arguments = arguments(request, self.0.tenant.as_ref())?;
         let fetch = || {
             let settings = Arc::clone(&self.0);
@@ -115,8 +116,8 @@ impl AzureCliBuilder {
     /// Builds the credential. Nothing is run.
     #[must_use]
     pub fn build(self) -> AzureCliCredential {
-        let shelf = Shelf::new(Arc::clone(&self.clock), self.timeout * 2);
-        AzureCliCredential(Arc::new(self), Arc::new(shelf))
+        let tokens = HostTokens::new(Arc::clone(&self.clock), self.timeout * 2);
+        AzureCliCredential(Arc::new(self), Arc::new(tokens))
     }
 
     async fn run(&self, arguments: &[String]) -> Result<AccessToken, Error> {

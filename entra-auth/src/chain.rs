@@ -144,7 +144,8 @@ pub(crate) struct NotHere(#[source] pub(crate) Option<Error>);
 /// replaced by another identity.
 fn is_not_here(error: &Error, request: &TokenRequest) -> bool {
     let source = std::error::Error::source(error);
-    let plain = request.tenant.is_none() && request.claims.is_none() && request.rejected.is_none();
+    let plain = request.tenant.is_none() && request.claims.is_none();
+    let plain = plain && request.rejected.is_none() && request.parameters.is_empty();
     (plain && error.kind() == ErrorKind::Unsupported)
         || source.is_some_and(<dyn std::error::Error>::is::<NotHere>)
         // A chain in a chain is absent when all its links are.

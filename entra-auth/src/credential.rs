@@ -10,7 +10,7 @@ use time::{Duration, OffsetDateTime, UtcDateTime, UtcOffset};
 use url::Url;
 use zeroize::Zeroizing;
 
-use crate::{BuildError, ClaimsChallenge, CorrelationId, Error, ErrorKind, Scopes, Secret, TenantId};
+use crate::{BuildError, ClaimsChallenge, CorrelationId, Error, ErrorKind, ExtraParameters, Scopes, Secret, TenantId};
 
 /// Anything that can produce an access token.
 ///
@@ -44,13 +44,23 @@ pub struct TokenRequest {
     pub rejected: Option<AccessToken>,
     /// The id under which both sides log this request; a fresh one when absent.
     pub correlation_id: Option<CorrelationId>,
+    /// Additional parameters of the token request, for what no other member says. A token that was got with some is kept
+    /// apart from those without.
+    pub parameters: ExtraParameters,
 }
 
 impl TokenRequest {
     /// A request for these scopes in the credential's own tenant.
     #[must_use]
     pub const fn new(scopes: Scopes) -> Self {
-        Self { scopes, tenant: None, claims: None, rejected: None, correlation_id: None }
+        Self {
+            scopes,
+            tenant: None,
+            claims: None,
+            rejected: None,
+            correlation_id: None,
+            parameters: ExtraParameters::none(),
+        }
     }
 
     /// Asks for a token of another tenant.
@@ -79,6 +89,39 @@ impl TokenRequest {
     pub fn with_correlation_id(mut self, id: CorrelationId) -> Self {
         self.correlation_id = Some(id);
         self
+    }
+
+    /// Adds a parameter to the token request that goes to Entra, such as one that support asks for (`dc`, `slice`). A
+    /// name that is there already gets the new value.
+    ///
+    /// Clients of this crate send it, for applications, users and agents. Credentials that do not ask Entra themselves
+    /// answer [`ErrorKind::Unsupported`].
+    ///
+    /// ```
+    /// # use entra_auth::TokenRequest;
+    /// let request = TokenRequest::new("https://graph.microsoft.com/.default".parse()?);
+    /// assert!(request.clone().with_parameter("client_id", "someone else").is_err());
+    /// let request = request.with_parameter("dc", "ESTS-PUB-WUS2-AZ1-FD000-TEST1")?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the parameter says who asks, for whom, for what or with which proof (`client_…`, `grant_type`, `scope`,
+    /// `assertion`, `claims`, …): those are set by the credential and by the other members. When the name is not 1 to 64
+    /// letters, digits, `-`, `_` or `.`, the value is longer than 2,048 bytes or holds control characters, or there are
+    /// more than 16.
+    pub fn with_parameter(mut self, name: &str, value: &str) -> Result<Self, BuildError> {
+        self.parameters.insert(name, value)?;
+        Ok(self)
+    }
+
+    /// For credentials that cannot send additional parameters.
+    pub(crate) fn without_parameters(&self, who: &str) -> Result<(), Error> {
+        if self.parameters.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Unsupported, format!("{who} takes no additional parameters")))
     }
 }
 
@@ -297,6 +340,7 @@ impl StaticCredential {
 #[async_trait]
 impl TokenCredential for StaticCredential {
     async fn get_token(&self, request: &TokenRequest) -> Result<AccessToken, Error> {
+        request.without_parameters("a fixed token")?;
         let rejected = request.rejected.as_ref().is_some_and(|token| token.same_as(&self.0));
         if request.claims.is_some() || request.tenant.is_some() || rejected {
             return Err(Error::new(ErrorKind::Unsupported, "a fixed token cannot be renewed or changed"));

@@ -34,6 +34,7 @@ mod ids;
 mod jwt;
 #[cfg(feature = "acquire")]
 mod managed_identity;
+mod parameters;
 mod random;
 #[cfg(feature = "reqwest")]
 mod reqwest_transport;
@@ -43,8 +44,6 @@ mod scopes;
 mod seal;
 mod secret;
 pub mod settings;
-#[cfg(feature = "acquire")]
-mod shelf;
 mod store;
 #[cfg(feature = "tower")]
 mod tower;
@@ -136,6 +135,7 @@ pub use crate::{
     },
     error::{BuildError, Error, ErrorKind, OAuthError},
     ids::{ClientId, CorrelationId, ObjectId, ParseIdError, TenantId, UserKey},
+    parameters::ExtraParameters,
     retry::{RetryPolicy, retry_after},
     scopes::{InvalidScopes, Scopes},
     secret::Secret,

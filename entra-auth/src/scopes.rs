@@ -65,6 +65,12 @@ impl Scopes {
     pub fn as_str(&self) -> &str {
         &self.0.wire
     }
+
+    /// The list as it is compared: two lists are equal when these texts are.
+    #[cfg(feature = "acquire")]
+    pub(crate) fn folded(&self) -> &str {
+        &self.0.folded
+    }
 }
 
 impl FromStr for Scopes {
@@ -85,7 +91,7 @@ impl TryFrom<&str> for Scopes {
 
 impl PartialEq for Scopes {
     fn eq(&self, other: &Self) -> bool {
-        self.0.folded == other.0.folded
+        Arc::ptr_eq(&self.0, &other.0) || self.0.folded == other.0.folded
     }
 }
 

@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -6,7 +6,8 @@ use zeroize::Zeroizing;
 /// Text that must not leak: a client secret, a token, a code.
 ///
 /// It has no `Display` and no `Serialize`, its `Debug` prints `[redacted]`, comparison takes constant time and the
-/// memory is wiped on drop. Wiping is best effort: copies made by HTTP and TLS buffers are out of reach.
+/// memory is wiped when the last clone is dropped: clones share one copy. Wiping is best effort: copies made by HTTP and
+/// TLS buffers are out of reach.
 ///
 /// ```
 /// # use entra_auth::Secret;
@@ -15,12 +16,12 @@ use zeroize::Zeroizing;
 /// assert_eq!(secret.expose(), "s3cret");
 /// ```
 #[derive(Clone)]
-pub struct Secret(Zeroizing<Box<str>>);
+pub struct Secret(Arc<Zeroizing<Box<str>>>);
 
 impl Secret {
     /// Takes the text over.
     pub fn new(text: impl Into<Box<str>>) -> Self {
-        Self(Zeroizing::new(text.into()))
+        Self(Arc::new(Zeroizing::new(text.into())))
     }
 
     /// The text itself. Every call is a place where it can leak; keep them few.
@@ -72,6 +73,12 @@ mod tests {
         for text in [format!("{secret:?}"), format!("{secret:#?}"), format!("{:?}", Some(&secret))] {
             assert!(!text.contains("marker"), "{text}");
         }
+    }
+
+    #[test]
+    fn clones_are_one_copy_in_memory() {
+        let secret = Secret::new("abc");
+        assert!(std::ptr::eq(secret.expose(), secret.clone().expose()));
     }
 
     #[test]

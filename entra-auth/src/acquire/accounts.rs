@@ -48,7 +48,6 @@ pub(super) struct Names {
     pub(super) username: Option<Box<str>>,
 }
 
-#[cfg_attr(not(feature = "validate"), allow(dead_code))]
 impl Accounts {
     /// Keeps a first refresh token.
     pub(super) fn insert(&self, holder: Holder, refresh_token: Secret, names: Names) {

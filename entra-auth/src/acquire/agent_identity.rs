@@ -6,15 +6,14 @@ use async_trait::async_trait;
 use http::Request;
 
 use super::{
-    cache::{AgentLeg, AgentUserId, CacheKey, Subject},
-    client::{ConfidentialClient, Identity},
+    cache_key::{AgentLeg, AgentUserId, CacheKey, Subject},
+    client::{ConfidentialClient, Identity, claims_parameter},
     engine::{Engine, Grant},
-    party::claims_parameter,
     wire::{self, ASSERTION_TYPE, Form},
 };
 use crate::{
-    AccessToken, Body, ClaimsChallenge, ClientId, CorrelationId, Error, ErrorKind, ObjectId, Scopes, TenantId,
-    TokenCredential, TokenRequest,
+    AccessToken, Body, ClaimsChallenge, ClientId, CorrelationId, Error, ErrorKind, ExtraParameters, ObjectId, Scopes,
+    TenantId, TokenCredential, TokenRequest,
 };
 
 /// What agents are vouched for with, for the token service itself.
@@ -122,9 +121,16 @@ impl Agent {
     async fn token(self: &Arc<Self>, request: &TokenRequest, leg: AgentLeg, what: What) -> Result<AccessToken, Error> {
         let tenant = request.tenant.as_ref().unwrap_or(&self.tenant).clone();
         let subject = Subject::Agent { agent: self.agent.clone(), leg };
-        let key = CacheKey { tenant: tenant.clone(), subject, scopes: request.scopes.clone() };
+        let parameters = request.parameters.digest();
+        let key = CacheKey::new(Some(tenant.clone()), subject, request.scopes.clone(), parameters);
         let grant = || -> Arc<dyn Grant> {
-            Arc::new(AsAgent { agent: Arc::clone(self), tenant, scopes: request.scopes.clone(), what })
+            Arc::new(AsAgent {
+                agent: Arc::clone(self),
+                tenant,
+                scopes: request.scopes.clone(),
+                parameters: request.parameters.clone(),
+                what,
+            })
         };
         self.engine.token(key, request, grant).await
     }
@@ -133,7 +139,7 @@ impl Agent {
     async fn vouched(self: &Arc<Self>, tenant: &TenantId, id: &CorrelationId) -> Result<AccessToken, Error> {
         let request = TokenRequest::new(exchange()?).with_tenant(tenant.clone()).with_correlation_id(id.clone());
         let subject = Subject::Agent { agent: self.agent.clone(), leg: AgentLeg::Blueprint };
-        let key = CacheKey { tenant: tenant.clone(), subject, scopes: request.scopes.clone() };
+        let key = CacheKey::new(Some(tenant.clone()), subject, request.scopes.clone(), None);
         let grant = || -> Arc<dyn Grant> { Arc::new(Vouch { agent: Arc::clone(self), tenant: tenant.clone() }) };
         self.engine.token(key, &request, grant).await
     }
@@ -170,6 +176,7 @@ struct AsAgent {
     agent: Arc<Agent>,
     tenant: TenantId,
     scopes: Scopes,
+    parameters: ExtraParameters,
     what: What,
 }
 
@@ -218,6 +225,7 @@ impl Grant for AsAgent {
         form.extend(claims_parameter(agent.blueprint.challenges(), claims).map(|claims| ("claims", claims.into())));
         form.push(("client_assertion_type", ASSERTION_TYPE.into()));
         form.push(("client_assertion", vouched.expose().into()));
+        wire::extend(&mut form, &self.parameters);
         wire::encode(&agent.blueprint.authority().token_endpoint(&self.tenant), &form, id)
     }
 

@@ -1,13 +1,14 @@
-use std::fmt;
-
 use url::form_urlencoded;
 
 use super::aadsts::judge;
-use crate::{ClaimsChallenge, Error, ErrorKind, OAuthError, Secret};
+#[cfg(feature = "validate")]
+use crate::Secret;
+use crate::{ClaimsChallenge, Error, ErrorKind, OAuthError};
 
 /// What the browser brought back from a sign-in: a code or an error. Nothing in it is trusted.
 ///
 /// `Debug` shows whether it is a code or an error, nothing else.
+#[cfg(feature = "validate")]
 pub struct AuthorizationAnswer {
     pub(super) state: Option<Secret>,
     pub(super) issuer: Option<String>,
@@ -18,6 +19,7 @@ pub struct AuthorizationAnswer {
 /// No real answer is longer.
 const MAX: usize = 32 << 10;
 
+#[cfg(feature = "validate")]
 impl AuthorizationAnswer {
     /// Reads the query of a request to the redirect URI (without the `?`), or the body of a form post. Unknown members
     /// are left alone.
@@ -44,8 +46,9 @@ impl AuthorizationAnswer {
     }
 }
 
-impl fmt::Debug for AuthorizationAnswer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+#[cfg(feature = "validate")]
+impl std::fmt::Debug for AuthorizationAnswer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(if self.code.is_some() { "AuthorizationAnswer(code)" } else { "AuthorizationAnswer(error)" })
     }
 }
@@ -103,7 +106,7 @@ pub(super) fn declined(oauth: OAuthError) -> Error {
     Error::new(kind, text).with_oauth(oauth)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "validate"))]
 mod tests {
     use super::*;
 

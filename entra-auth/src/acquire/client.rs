@@ -4,15 +4,15 @@ use async_trait::async_trait;
 use http::Request;
 
 use super::{
-    cache::{CacheKey, Subject},
+    cache::Hint,
+    cache_key::{CacheKey, Place, Subject},
     credential::{ClientCredential, Occasion, Proof},
     engine::{Engine, Grant},
-    second_level::SecondLevel,
     wire::{self, ASSERTION_TYPE, Form},
 };
 use crate::{
     AccessToken, Authority, Body, BuildError, ClaimsChallenge, ClientId, Clock, CorrelationId, Error, ErrorKind,
-    HttpTransport, RetryPolicy, Scopes, SystemClock, TenantId, TokenCredential, TokenRequest,
+    ExtraParameters, HttpTransport, RetryPolicy, Scopes, SystemClock, TenantId, TokenCredential, TokenRequest,
 };
 
 /// An application that can keep a secret: gets tokens for itself and on behalf of its users.
@@ -44,6 +44,8 @@ pub(super) struct Inner {
     pub(super) engine: Arc<Engine>,
     pub(super) identity: Arc<Identity>,
     tenant: TenantId,
+    /// Where the application's own tokens of the home tenant lie, and where one of them was found last.
+    home: (Place, Hint),
 }
 
 /// Who asks: the same for every grant.
@@ -71,6 +73,7 @@ impl ConfidentialClient {
             clock: Arc::new(SystemClock),
             retry: RetryPolicy::default(),
             cache_bytes: 64 << 20,
+            #[cfg(feature = "validate")]
             second_level: None,
             attempt: Duration::from_secs(10),
             total: Duration::from_secs(12),
@@ -104,28 +107,44 @@ impl TokenCredential for ConfidentialClient {
                 "an application's own token is for one resource: ask for exactly one scope that ends in /.default",
             ));
         }
-        let tenant = request.tenant.as_ref().unwrap_or(&self.0.tenant).clone();
-        let key = CacheKey { tenant, subject: Subject::App, scopes: request.scopes.clone() };
+        let (place, hint) = &self.0.home;
+        if request.tenant.as_ref().is_none_or(|tenant| *tenant == self.0.tenant)
+            && let Some(token) = self.0.engine.hit(place, request, hint)
+        {
+            return Ok(token);
+        }
+        // In a box of its own, so that a hit does not pay for the room that a fetch needs.
+        Box::pin(self.fetch(request)).await
+    }
+}
+
+impl ConfidentialClient {
+    async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, Error> {
+        let tenant = request.tenant.as_ref().unwrap_or(&self.0.tenant);
+        let parameters = request.parameters.digest();
+        let key = CacheKey::new(Some(tenant.clone()), Subject::App, request.scopes.clone(), parameters);
         let grant = || -> Arc<dyn Grant> {
             Arc::new(ClientCredentials {
                 identity: Arc::clone(&self.0.identity),
-                tenant: key.tenant.clone(),
+                tenant: tenant.clone(),
                 scopes: request.scopes.clone(),
+                parameters: request.parameters.clone(),
             })
         };
-        self.0.engine.token(key.clone(), request, grant).await
+        self.0.engine.token(key, request, grant).await
     }
 }
 
 fn is_one_resource(scopes: &Scopes) -> bool {
-    let mut all = scopes.iter();
-    matches!((all.next(), all.next()), (Some(scope), None) if scope.to_ascii_lowercase().ends_with("/.default"))
+    let scope = scopes.folded();
+    scope.ends_with("/.default") && !scope.contains(' ')
 }
 
 struct ClientCredentials {
     identity: Arc<Identity>,
     tenant: TenantId,
     scopes: Scopes,
+    parameters: ExtraParameters,
 }
 
 #[async_trait]
@@ -135,7 +154,8 @@ impl Grant for ClientCredentials {
     }
 
     async fn request(&self, claims: Option<&ClaimsChallenge>, id: &CorrelationId) -> Result<Request<Body>, Error> {
-        let form = vec![("grant_type", "client_credentials".into()), ("scope", self.scopes.as_str().into())];
+        let mut form = vec![("grant_type", "client_credentials".into()), ("scope", self.scopes.as_str().into())];
+        wire::extend(&mut form, &self.parameters);
         self.identity.request(&self.tenant, form, claims, id).await
     }
 }
@@ -145,7 +165,7 @@ impl Identity {
         &self.authority
     }
 
-    #[cfg_attr(not(feature = "validate"), allow(dead_code))]
+    #[cfg(feature = "validate")]
     pub(super) const fn client_id(&self) -> &ClientId {
         &self.client_id
     }
@@ -165,11 +185,7 @@ impl Identity {
     ) -> Result<Request<Body>, Error> {
         let endpoint = self.authority.token_endpoint(tenant);
         form.push(("client_id", self.client_id.as_str().into()));
-        if self.challenges {
-            form.push(("claims", ClaimsChallenge::with_cp1(claims).into()));
-        } else if let Some(claims) = claims {
-            form.push(("claims", claims.as_str().to_owned().into()));
-        }
+        form.extend(claims_parameter(self.challenges, claims).map(|claims| ("claims", claims.into())));
         let occasion = Occasion {
             client_id: &self.client_id,
             tenant,
@@ -197,6 +213,14 @@ impl Identity {
     }
 }
 
+/// The `claims` parameter, when there is one.
+pub(super) fn claims_parameter(challenges: bool, claims: Option<&ClaimsChallenge>) -> Option<String> {
+    match (challenges, claims) {
+        (true, claims) => Some(ClaimsChallenge::with_cp1(claims)),
+        (false, claims) => claims.map(|claims| claims.as_str().to_owned()),
+    }
+}
+
 impl fmt::Debug for ConfidentialClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConfidentialClient")
@@ -220,6 +244,7 @@ pub struct ConfidentialClientBuilder {
     clock: Arc<dyn Clock>,
     retry: RetryPolicy,
     cache_bytes: usize,
+    #[cfg(feature = "validate")]
     second_level: Option<Arc<dyn crate::Store>>,
     attempt: Duration,
     total: Duration,
@@ -269,8 +294,8 @@ impl ConfidentialClientBuilder {
     ///
     /// Only On-Behalf-Of tokens go there: an application's own tokens, and refresh tokens, stay in the process. A store
     /// that fails, or an entry that does not open, costs a request to Entra and nothing else.
-    #[cfg(feature = "seal")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "seal")))]
+    #[cfg(all(feature = "seal", feature = "validate"))]
+    #[cfg_attr(docsrs, doc(cfg(all(feature = "seal", feature = "validate"))))]
     pub fn second_level<S: crate::Store>(mut self, store: crate::SealedStore<S>) -> Self {
         self.second_level = Some(Arc::new(store));
         self
@@ -301,9 +326,12 @@ impl ConfidentialClientBuilder {
         engine.retry = self.retry;
         engine.attempt = self.attempt;
         engine.total = self.total;
-        let authority = self.authority.url().as_str().to_owned();
-        let owner = [authority, self.client_id.as_str().to_owned(), self.challenges.to_string()];
-        engine.second_level = self.second_level.map(|store| SecondLevel::new(store, owner));
+        #[cfg(feature = "validate")]
+        {
+            let authority = self.authority.url().as_str().to_owned();
+            let owner = [authority, self.client_id.as_str().to_owned(), self.challenges.to_string()];
+            engine.second_level = self.second_level.map(|store| super::second_level::SecondLevel::new(store, owner));
+        }
         let identity = Identity {
             authority: self.authority,
             client_id: self.client_id,
@@ -311,7 +339,8 @@ impl ConfidentialClientBuilder {
             challenges: self.challenges,
             clock: self.clock,
         };
-        let inner = Inner { engine: Arc::new(engine), identity: Arc::new(identity), tenant: self.tenant };
+        let home = (Place::new(Some(&self.tenant), &Subject::App, None), Hint::new());
+        let inner = Inner { engine: Arc::new(engine), identity: Arc::new(identity), tenant: self.tenant, home };
         Ok(ConfidentialClient(Arc::new(inner)))
     }
 }

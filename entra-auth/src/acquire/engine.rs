@@ -11,16 +11,17 @@ use tokio::{
 };
 use tracing::Instrument as _;
 
+#[cfg(feature = "validate")]
+use super::{accounts::Accounts, second_level::SecondLevel, wire::Extras};
 use super::{
-    accounts::Accounts,
-    cache::{CacheKey, Look, Subject, TokenCache},
+    cache::{Hint, Look, TokenCache},
+    cache_key::{CacheKey, Place},
     credential::Used,
-    second_level::SecondLevel,
-    wire::{self, Answer, Extras},
+    wire::{self, Answer},
 };
 use crate::{
     AccessToken, Body, ClaimsChallenge, Clock, CorrelationId, Deadline, Error, ErrorKind, HttpTransport, RetryPolicy,
-    TokenRequest, TransportError, TransportErrorKind, UserKey,
+    Scopes, TokenRequest, TransportError,
     flight::{Flights, Landing, caught},
 };
 
@@ -38,8 +39,10 @@ pub(super) struct Engine {
     /// Bound of all attempts together.
     pub(super) total: Duration,
     /// Refresh tokens of users, and when they signed out.
+    #[cfg(feature = "validate")]
     pub(super) accounts: Accounts,
     /// What other processes share with this one.
+    #[cfg(feature = "validate")]
     pub(super) second_level: Option<SecondLevel>,
     pub(super) cache: TokenCache,
     flights: Flights<FlightKey, Result<AccessToken, Error>>,
@@ -64,6 +67,7 @@ pub(super) trait Grant: Send + Sync + 'static {
     async fn request(&self, claims: Option<&ClaimsChallenge>, id: &CorrelationId) -> Result<Request<Body>, Error>;
 
     /// What came with the token: a refresh token, an id token.
+    #[cfg(feature = "validate")]
     fn keep(&self, _extras: &Extras) {}
 
     /// The grant was refused.
@@ -83,12 +87,29 @@ impl Engine {
             retry: RetryPolicy::default(),
             attempt: Duration::from_secs(10),
             total: Duration::from_secs(12),
+            #[cfg(feature = "validate")]
             accounts: Accounts::default(),
+            #[cfg(feature = "validate")]
             second_level: None,
             cache: TokenCache::new(cache_bytes),
             flights: Flights::default(),
             parallel: Semaphore::new(MAX_PARALLEL),
         }
+    }
+
+    /// A good token for a request without anything out of the ordinary, if there is one at hand. Everything else is for
+    /// [`Engine::token`].
+    pub(super) fn hit(&self, place: &Place, request: &TokenRequest, hint: &Hint) -> Option<AccessToken> {
+        let is_plain = request.claims.is_none() && request.rejected.is_none() && request.parameters.is_empty();
+        // Whether the user signed out elsewhere is asked for now and then.
+        #[cfg(feature = "validate")]
+        let is_plain = is_plain && self.second_level.is_none();
+        if !is_plain {
+            return None;
+        }
+        let token = self.cache.hit(place, &request.scopes, hint, self.clock.now().unix_timestamp())?;
+        report("hit", &request.scopes);
+        Some(token)
     }
 
     pub(super) async fn token(
@@ -97,7 +118,8 @@ impl Engine {
         request: &TokenRequest,
         grant: impl FnOnce() -> Arc<dyn Grant>,
     ) -> Result<AccessToken, Error> {
-        if self.recheck(&key).await && matches!(key.subject, Subject::Account { .. }) {
+        #[cfg(feature = "validate")]
+        if self.recheck(&key).await && key.subject.is_account() {
             return Err(signed_out());
         }
         let look = match request.claims {
@@ -105,25 +127,25 @@ impl Engine {
             Some(_) => Look::Miss,
         };
         if let Look::Fresh(token) = look {
-            report("hit", &key);
+            report("hit", &key.scopes);
             return Ok(token);
         }
-        let epoch = key.subject.user().map_or(0, |user| self.accounts.epoch(user));
+        let epoch = self.epoch(&key);
         let flight = FlightKey { key, claims: request.claims.clone(), epoch };
         match look {
             Look::Fresh(token) => Ok(token),
             Look::Aging(token) => {
-                report("refresh", &flight.key);
+                report("refresh", &flight.key.scopes);
                 let grant = grant();
                 self.flights.start(&flight, self.total * 2, || self.fetch(flight.clone(), request, grant));
                 Ok(token)
             }
             Look::Gated(error) => {
-                report("gated", &flight.key);
+                report("gated", &flight.key.scopes);
                 Err(error)
             }
             Look::Miss => {
-                report("miss", &flight.key);
+                report("miss", &flight.key.scopes);
                 let grant = grant();
                 let fetch = || self.fetch(flight.clone(), request, grant);
                 match self.flights.join(&flight, self.total * 2, fetch).await {
@@ -155,21 +177,26 @@ impl Engine {
         async move {
             // Who came while the last flight was landing finds its result here instead of flying again.
             let look = || engine.cache.look(&flight.key, engine.clock.now(), rejected.as_ref());
-            let held = match look() {
-                Look::Fresh(token) if flight.claims.is_none() => return Ok(token),
-                Look::Gated(error) if flight.claims.is_none() => return Err(error),
-                Look::Aging(token) => Some(token),
-                Look::Fresh(_) | Look::Gated(_) | Look::Miss => None,
-            };
-            let (user, mut epoch) = (flight.key.subject.user(), flight.epoch);
-            let fill = engine.begin(user).await;
-            if fill.changed {
-                if matches!(flight.key.subject, Subject::Account { .. }) {
-                    return Err(signed_out());
-                }
-                // The user's own assertion still counts, and this fetch begins after the sign-out.
-                epoch = user.map_or(0, |user| engine.accounts.epoch(user));
+            let found = look();
+            match &found {
+                Look::Fresh(token) if flight.claims.is_none() => return Ok(token.clone()),
+                Look::Gated(error) if flight.claims.is_none() => return Err(error.clone()),
+                Look::Fresh(_) | Look::Aging(_) | Look::Gated(_) | Look::Miss => {}
             }
+            #[cfg(feature = "validate")]
+            let held = if let Look::Aging(token) = found { Some(token) } else { None };
+            #[cfg(feature = "validate")]
+            let fill = engine.begin(flight.key.subject.user()).await;
+            #[cfg(feature = "validate")]
+            let epoch = match fill.changed {
+                true if flight.key.subject.is_account() => return Err(signed_out()),
+                // The user's own assertion still counts, and this fetch begins after the sign-out.
+                true => engine.epoch(&flight.key),
+                false => flight.epoch,
+            };
+            #[cfg(not(feature = "validate"))]
+            let epoch = flight.epoch;
+            #[cfg(feature = "validate")]
             if flight.claims.is_none() && engine.load(&flight.key, &fill, epoch, held.as_ref(), rejected.as_ref()).await
             {
                 match look() {
@@ -185,6 +212,7 @@ impl Engine {
                 Ok(None) => Err(cut_off()),
                 Err(_) => Err(late()),
             };
+            #[cfg(feature = "validate")]
             match &result {
                 Ok(token) => engine.share(&flight.key, &fill, token).await,
                 Err(error) if is_fatal(error, &flight.key) => engine.withdraw(&flight.key).await,
@@ -192,18 +220,18 @@ impl Engine {
             }
             let now = engine.clock.now();
             // What was fetched for a user who has signed out meanwhile belongs to nobody.
-            if user.is_some_and(|user| engine.accounts.epoch(user) != epoch) {
+            let is_wanted = || engine.epoch(&flight.key) == epoch;
+            let is_kept = match &result {
+                Ok(token) => engine.cache.store(&flight.key, token, now, is_wanted),
+                // A challenge that cannot be met says nothing about requests without it.
+                Err(_) if flight.claims.is_some() => is_wanted(),
+                Err(error) => engine.cache.fail(&flight.key, error, is_fatal(error, &flight.key), now, is_wanted),
+            };
+            if !is_kept {
                 return Err(signed_out());
             }
-            match &result {
-                Ok(token) => engine.cache.store(&flight.key, token.clone(), now),
-                Err(error) => {
-                    tracing::Span::current().record("error.type", tracing::field::debug(error.kind()));
-                    // A challenge that cannot be met says nothing about requests without it.
-                    if flight.claims.is_none() {
-                        engine.cache.fail(&flight.key, error, is_fatal(error, &flight.key), now);
-                    }
-                }
+            if let Err(error) = &result {
+                tracing::Span::current().record("error.type", tracing::field::debug(error.kind()));
             }
             result
         }
@@ -225,6 +253,7 @@ impl Engine {
             let used = request.extensions().get::<Used>().cloned();
             let error = match self.exchange(request, deadline).await {
                 Ok(answer) => {
+                    #[cfg(feature = "validate")]
                     grant.keep(&answer.extras);
                     return grant.finish(answer.token);
                 }
@@ -254,22 +283,35 @@ impl Engine {
         wire::decode(head.status, &head.headers, &body, self.clock.now())
     }
 
-    /// Sends what works only once, such as an authorization code: again only when provably no byte of it left. `make`
-    /// makes a fresh request for each attempt.
-    #[cfg_attr(not(feature = "validate"), allow(dead_code))]
+    /// Sends what works only once, such as an authorization code: again only when provably no byte of it left, or when
+    /// the client's own credential was refused, which uses nothing up, and another one is there. `make` makes a fresh
+    /// request for each attempt.
+    #[cfg(feature = "validate")]
     pub(super) async fn once<F>(&self, make: impl Fn() -> F) -> Result<(Parts, Bytes), Error>
     where
         F: Future<Output = Result<Request<Body>, Error>>,
     {
         let deadline = Instant::now() + self.total;
         let mut attempt = 1;
+        let mut renewed = false;
         loop {
             let request = timeout_at(deadline, make()).await.map_err(|_| late())??;
+            let used = request.extensions().get::<Used>().cloned();
             let error = match self.send(request, deadline).await {
-                Ok(answer) => return Ok(answer),
+                Ok((head, body)) => {
+                    if let Some(used) = used.filter(|_| !renewed && !head.status.is_success()) {
+                        let refusal = wire::failure(head.status, &head.headers, &body, self.clock.now());
+                        if used.is_renewed_after(&refusal).await {
+                            renewed = true;
+                            continue;
+                        }
+                    }
+                    return Ok((head, body));
+                }
                 Err(error) => error,
             };
-            let unsent = matches!(&error, Unanswered::Failed(error) if error.kind() == TransportErrorKind::NotSent);
+            let unsent =
+                matches!(&error, Unanswered::Failed(error) if error.kind() == crate::TransportErrorKind::NotSent);
             match self.retry.delay(attempt, None).filter(|_| unsent) {
                 Some(pause) if Instant::now() + pause < deadline => tokio::time::sleep(pause).await,
                 _ => return Err(error.into()),
@@ -300,32 +342,40 @@ impl Engine {
         Ok((head, body))
     }
 
+    /// The user's sign-outs so far.
+    #[cfg(feature = "validate")]
+    fn epoch(&self, key: &CacheKey) -> u64 {
+        key.subject.user().map_or(0, |user| self.accounts.epoch(user))
+    }
+
+    /// Without users nobody signs out.
+    #[cfg(not(feature = "validate"))]
+    #[allow(clippy::unused_self)]
+    const fn epoch(&self, _: &CacheKey) -> u64 {
+        0
+    }
+}
+
+/// What has to do with people.
+#[cfg(feature = "validate")]
+impl Engine {
     /// Keeps a token that came by another way than [`Engine::token`], unless the user signed out since `epoch`.
-    #[cfg_attr(not(feature = "validate"), allow(dead_code))]
-    pub(super) fn adopt(&self, key: &CacheKey, token: AccessToken, epoch: u64) -> Result<(), Error> {
-        if key.subject.user().is_some_and(|user| self.accounts.epoch(user) != epoch) {
-            return Err(signed_out());
+    pub(super) fn adopt(&self, key: &CacheKey, token: &AccessToken, epoch: u64) -> Result<(), Error> {
+        match self.cache.store(key, token, self.clock.now(), || self.epoch(key) == epoch) {
+            true => Ok(()),
+            false => Err(signed_out()),
         }
-        self.cache.store(key, token, self.clock.now());
-        Ok(())
     }
 
     /// Forgets every token of a user, and lets no fetch under way bring one back.
-    #[cfg_attr(not(feature = "validate"), allow(dead_code))]
-    pub(super) fn forget_user(&self, user: &UserKey) {
+    pub(super) fn forget_user(&self, user: &crate::UserKey) {
+        // In this order: what is stored before the second step is found by it, what is stored after it knows the first.
         self.accounts.sign_out(user);
-        self.cache.forget(user, |_| true);
-    }
-
-    /// Forgets what some of a user's tokens were, by key.
-    #[cfg_attr(not(feature = "validate"), allow(dead_code))]
-    pub(super) fn forget_where(&self, user: &UserKey, which: impl Fn(&CacheKey) -> bool) {
-        self.cache.forget(user, which);
+        self.cache.forget(user);
     }
 
     /// Forgets failures remembered for a user, who has just mended what was wrong.
-    #[cfg_attr(not(feature = "validate"), allow(dead_code))]
-    pub(super) fn forgive(&self, user: &UserKey) {
+    pub(super) fn forgive(&self, user: &crate::UserKey) {
         self.cache.forgive(user);
     }
 }
@@ -370,8 +420,8 @@ fn cut_off() -> Error {
     Error::new(ErrorKind::Transport, "the token request was cut off before it ended")
 }
 
-fn report(result: &'static str, key: &CacheKey) {
-    let scopes = key.scopes.as_str();
+fn report(result: &'static str, scopes: &Scopes) {
+    let scopes = scopes.as_str();
     tracing::debug!(name: "entra.token.cache", result, scopes, "token cache");
 }
 

@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc};
 
 use super::{
     accounts::{Holder, Names},
-    cache::{CacheKey, Subject},
+    cache_key::{CacheKey, Subject},
     client::ConfidentialClient,
     engine::signed_out,
     party::{Party, resource_scopes, with_sign_in_scopes},
@@ -124,8 +124,8 @@ impl ConfidentialClient {
         let subject = Subject::Account { user: user.clone(), session: holder.session };
         engine.accounts.insert(holder, refresh_token, Names::default());
         engine.forgive(user);
-        let key = CacheKey { tenant: user.tenant().clone(), subject, scopes: resource };
-        engine.adopt(&key, answer.token, epoch)?;
+        let key = CacheKey::new(Some(user.tenant().clone()), subject, resource, None);
+        engine.adopt(&key, &answer.token, epoch)?;
         Ok(self.long_running(user, session))
     }
 
@@ -144,10 +144,8 @@ impl ConfidentialClient {
         let engine = &self.inner().engine;
         let holder = session.holder(user);
         let known = engine.accounts.remove(&holder);
-        engine.forget_where(
-            user,
-            |key| matches!(&key.subject, Subject::Account { session, .. } if *session == holder.session),
-        );
+        let subject = Subject::Account { user: user.clone(), session: holder.session };
+        engine.cache.forget_account(user, &subject);
         known
     }
 

@@ -1,16 +1,17 @@
 //! Getting tokens: grants, caches, errors.
 
 mod aadsts;
-#[cfg_attr(not(feature = "validate"), allow(dead_code))] // users sign in only where id tokens are validated
+#[cfg(feature = "validate")] // users sign in only where id tokens are validated
 mod accounts;
 mod admin_consent;
 mod agent_identity;
 mod assertion;
-#[cfg_attr(not(feature = "validate"), allow(dead_code, unreachable_pub))]
 mod authorization_answer;
 #[cfg(feature = "validate")]
 mod authorization_code;
 mod cache;
+mod cache_index;
+mod cache_key;
 mod certificate;
 mod client;
 mod credential;
@@ -19,11 +20,12 @@ mod device_code;
 mod downstream;
 mod engine;
 mod file;
+mod host_tokens;
 #[cfg(feature = "validate")]
 mod long_running;
 #[cfg(feature = "validate")]
 mod on_behalf_of;
-#[cfg_attr(not(feature = "validate"), allow(dead_code))]
+#[cfg(feature = "validate")]
 mod party;
 mod pkce;
 #[cfg(feature = "validate")]
@@ -31,6 +33,7 @@ mod public_client;
 #[cfg(feature = "validate")]
 mod refresh;
 mod reload;
+#[cfg(feature = "validate")] // what processes share are tokens of users
 mod second_level;
 #[cfg(feature = "validate")]
 mod sign_in_audience;
@@ -68,8 +71,9 @@ pub use self::{
     workload_identity::WorkloadIdentity,
 };
 
-#[cfg(feature = "validate")]
-fn sha256(bytes: &[u8]) -> [u8; 32] {
+pub(crate) use self::host_tokens::HostTokens;
+
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut hash = [0; 32];
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
     hash.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);

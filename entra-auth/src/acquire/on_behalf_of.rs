@@ -5,14 +5,15 @@ use http::Request;
 use time::OffsetDateTime;
 
 use super::{
-    cache::{CacheKey, Subject},
+    cache::Hint,
+    cache_key::{CacheKey, Place, Subject},
     client::{ConfidentialClient, Identity},
     engine::Grant,
-    wire::GRANT_JWT_BEARER,
+    wire::{self, GRANT_JWT_BEARER},
 };
 use crate::{
-    AccessToken, Body, ClaimsChallenge, Clock, CorrelationId, Error, ErrorKind, Scopes, TokenCredential, TokenRequest,
-    UserAssertion,
+    AccessToken, Body, ClaimsChallenge, Clock, CorrelationId, Error, ErrorKind, ExtraParameters, Scopes,
+    TokenCredential, TokenRequest, UserAssertion,
 };
 
 impl ConfidentialClient {
@@ -24,21 +25,40 @@ impl ConfidentialClient {
     #[must_use]
     pub fn on_behalf_of(&self, assertion: UserAssertion) -> OnBehalfOf {
         let hash = super::sha256(assertion.raw().expose().as_bytes());
-        OnBehalfOf { client: self.clone(), assertion: Arc::new(assertion), hash }
+        let place = Place::of_assertion(assertion.user_key(), &hash);
+        OnBehalfOf { client: self.clone(), assertion, place, hint: Hint::new() }
     }
 }
 
 /// A [`TokenCredential`] bound to one user; see [`ConfidentialClient::on_behalf_of`].
+///
+/// Keep it for as long as the user's request lasts: it remembers where its token lies, and keeps no token itself.
 #[derive(Clone)]
 pub struct OnBehalfOf {
     client: ConfidentialClient,
-    assertion: Arc<UserAssertion>,
-    hash: [u8; 32],
+    assertion: UserAssertion,
+    /// Where its tokens lie in the client's cache.
+    place: Place,
+    /// Where one of them was found last.
+    hint: Hint,
 }
 
 #[async_trait]
 impl TokenCredential for OnBehalfOf {
     async fn get_token(&self, request: &TokenRequest) -> Result<AccessToken, Error> {
+        if request.tenant.is_none()
+            && let Some(token) = self.client.inner().engine.hit(&self.place, request, &self.hint)
+        {
+            // No token is kept beyond the end of its assertion.
+            return Ok(token);
+        }
+        // In a box of its own, so that a hit does not pay for the room that a fetch needs.
+        Box::pin(self.fetch(request)).await
+    }
+}
+
+impl OnBehalfOf {
+    async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, Error> {
         let tenant = self.assertion.user_key().tenant();
         if request.tenant.as_ref().is_some_and(|other| other != tenant) {
             return Err(Error::new(ErrorKind::Unsupported, "a user's assertion is exchanged in the user's own tenant"));
@@ -47,13 +67,16 @@ impl TokenCredential for OnBehalfOf {
         if self.assertion.expires_on() <= inner.engine.clock.now() {
             return Err(Error::new(ErrorKind::Reauthenticate, "the user assertion has ended; get a new user token"));
         }
-        let subject = Subject::OnBehalfOf { user: self.assertion.user_key().clone(), assertion: self.hash };
-        let key = CacheKey { tenant: tenant.clone(), subject, scopes: request.scopes.clone() };
+        let subject =
+            Subject::OnBehalfOf { user: self.assertion.user_key().clone(), assertion: *self.place.assertion() };
+        let parameters = request.parameters.digest();
+        let key = CacheKey::new(Some(tenant.clone()), subject, request.scopes.clone(), parameters);
         let grant = || -> Arc<dyn Grant> {
             Arc::new(Exchange {
                 identity: Arc::clone(&inner.identity),
-                assertion: Arc::clone(&self.assertion),
+                assertion: self.assertion.clone(),
                 scopes: request.scopes.clone(),
+                parameters: request.parameters.clone(),
                 clock: Arc::clone(&inner.engine.clock),
             })
         };
@@ -63,8 +86,9 @@ impl TokenCredential for OnBehalfOf {
 
 struct Exchange {
     identity: Arc<Identity>,
-    assertion: Arc<UserAssertion>,
+    assertion: UserAssertion,
     scopes: Scopes,
+    parameters: ExtraParameters,
     clock: Arc<dyn Clock>,
 }
 
@@ -75,12 +99,13 @@ impl Grant for Exchange {
     }
 
     async fn request(&self, claims: Option<&ClaimsChallenge>, id: &CorrelationId) -> Result<Request<Body>, Error> {
-        let form = vec![
+        let mut form = vec![
             ("grant_type", GRANT_JWT_BEARER.into()),
             ("requested_token_use", "on_behalf_of".into()),
             ("scope", self.scopes.as_str().into()),
             ("assertion", self.assertion.raw().expose().into()),
         ];
+        wire::extend(&mut form, &self.parameters);
         self.identity.request(self.assertion.user_key().tenant(), form, claims, id).await
     }
 

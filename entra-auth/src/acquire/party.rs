@@ -6,7 +6,7 @@ use http::Request;
 use url::Url;
 
 use super::{
-    client::Identity,
+    client::{Identity, claims_parameter},
     wire::{self, Form},
 };
 use crate::{Authority, Body, ClaimsChallenge, ClientId, CorrelationId, Error, Scopes, TenantId};
@@ -77,13 +77,6 @@ impl Party {
             path.pop().push(name);
         }
         url
-    }
-}
-
-pub(super) fn claims_parameter(challenges: bool, claims: Option<&ClaimsChallenge>) -> Option<String> {
-    match (challenges, claims) {
-        (true, claims) => Some(ClaimsChallenge::with_cp1(claims)),
-        (false, claims) => claims.map(|claims| claims.as_str().to_owned()),
     }
 }
 

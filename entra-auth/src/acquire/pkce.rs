@@ -1,6 +1,5 @@
 //! Proof Key for Code Exchange, S256 only (<https://www.rfc-editor.org/rfc/rfc7636>).
 
-use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::{Error, ErrorKind, Secret};
@@ -14,9 +13,9 @@ pub(super) fn random_text() -> Result<Secret, Error> {
 }
 
 /// The `code_challenge` of a verifier.
-#[cfg_attr(not(feature = "validate"), allow(dead_code))]
+#[cfg(feature = "validate")]
 pub(super) fn challenge_of(verifier: &Secret) -> String {
-    URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.expose().as_bytes()))
+    URL_SAFE_NO_PAD.encode(super::sha256(verifier.expose().as_bytes()))
 }
 
 #[cfg(test)]
@@ -26,6 +25,7 @@ mod tests {
     use super::*;
 
     /// RFC 7636, appendix B.
+    #[cfg(feature = "validate")]
     #[test]
     fn pkce_vectors() {
         let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk".into();

@@ -8,13 +8,14 @@ use http::Request;
 
 use super::{
     accounts::Holder,
-    cache::{CacheKey, Subject},
+    cache_key::{CacheKey, Subject},
     engine::{Engine, Grant},
     party::{Party, resource_scopes, with_sign_in_scopes},
-    wire::Extras,
+    wire::{self, Extras},
 };
 use crate::{
-    AccessToken, Body, ClaimsChallenge, CorrelationId, Error, ErrorKind, Scopes, Secret, TokenCredential, TokenRequest,
+    AccessToken, Body, ClaimsChallenge, CorrelationId, Error, ErrorKind, ExtraParameters, Scopes, Secret,
+    TokenCredential, TokenRequest,
 };
 
 /// A [`TokenCredential`] of one user who has signed in; see [`Users::credential`](crate::Users::credential) and
@@ -46,13 +47,15 @@ impl TokenCredential for AccountCredential {
             return Err(nobody());
         }
         let subject = Subject::Account { user: self.holder.user.clone(), session: self.holder.session };
-        let key = CacheKey { tenant: tenant.clone(), subject, scopes: scopes.clone() };
+        let parameters = request.parameters.digest();
+        let key = CacheKey::new(Some(tenant.clone()), subject, scopes.clone(), parameters);
         let grant = || -> Arc<dyn Grant> {
             Arc::new(Refresh {
                 engine: Arc::clone(&self.engine),
                 party: self.party.clone(),
                 holder: self.holder.clone(),
                 scopes,
+                parameters: request.parameters.clone(),
                 sent: Mutex::default(),
             })
         };
@@ -70,6 +73,7 @@ struct Refresh {
     party: Party,
     holder: Holder,
     scopes: Scopes,
+    parameters: ExtraParameters,
     /// The refresh token of the last attempt.
     sent: Mutex<Option<Secret>>,
 }
@@ -84,11 +88,12 @@ impl Grant for Refresh {
         let refresh_token = self.engine.accounts.refresh_token(&self.holder).ok_or_else(nobody)?;
         *self.sent.lock().unwrap_or_else(PoisonError::into_inner) = Some(refresh_token.clone());
         let scopes = with_sign_in_scopes(&self.scopes)?;
-        let form = vec![
+        let mut form = vec![
             ("grant_type", "refresh_token".into()),
             ("refresh_token", refresh_token.expose().into()),
             ("scope", scopes.as_str().into()),
         ];
+        wire::extend(&mut form, &self.parameters);
         self.party.request(self.holder.user.tenant(), form, claims, id).await
     }
 

@@ -19,7 +19,7 @@ use time::OffsetDateTime;
 use tokio::time::{Instant, timeout};
 
 use super::{
-    cache::{CacheKey, Subject},
+    cache_key::{CacheKey, Subject},
     engine::Engine,
 };
 use crate::{
@@ -88,7 +88,6 @@ struct Entry<'a> {
 }
 
 /// What the engine does with a second level; without one, nothing.
-#[cfg_attr(not(feature = "validate"), allow(dead_code))] // users come with their validated tokens
 impl Engine {
     /// Asks for the user's epoch when that is due; `true` when the user signed out elsewhere, and is forgotten now.
     pub(super) async fn recheck(&self, key: &CacheKey) -> bool {
@@ -123,12 +122,8 @@ impl Engine {
         let Some((token, acquired_on)) = second.load(key, known, now).await else { return false };
         let stale = held.is_some_and(|held| token.expires_on() <= held.expires_on())
             || rejected.is_some_and(|rejected| rejected.same_as(&token));
-        if stale || self.accounts.epoch(user) != epoch {
-            return false;
-        }
         // The point of refresh follows from when the token was issued, not from when it came here.
-        self.cache.store(key, token, acquired_on);
-        true
+        !stale && self.cache.store(key, &token, acquired_on, || self.accounts.epoch(user) == epoch)
     }
 
     /// Shares a token that was fetched, unless the user signed out meanwhile, which is then known here too.
@@ -175,7 +170,6 @@ impl Engine {
     }
 }
 
-#[cfg_attr(not(feature = "validate"), allow(dead_code))]
 impl SecondLevel {
     pub(super) fn new(store: Arc<dyn Store>, owner: [String; 3]) -> Self {
         Self { store, owner, state: Mutex::default() }
@@ -264,12 +258,13 @@ impl SecondLevel {
     }
 
     /// Where a token lies. Only tokens that need nothing but the user's own assertion are shared: they are the ones
-    /// that every process can be asked for.
+    /// that every process can be asked for. Those with additional parameters are rare, and stay here.
     fn place(&self, key: &CacheKey) -> Option<Key> {
         let Subject::OnBehalfOf { user, assertion } = &key.subject else { return None };
+        let tenant = key.tenant.as_ref().filter(|_| key.parameters.is_none())?;
         let assertion: String = assertion.iter().map(|byte| format!("{byte:02x}")).collect();
         let scopes = key.scopes.as_str().to_ascii_lowercase();
-        Some(self.partition(user).key(["on_behalf_of", key.tenant.as_str(), &assertion, &scopes]))
+        Some(self.partition(user).key(["on_behalf_of", tenant.as_str(), &assertion, &scopes]))
     }
 
     fn partition(&self, user: &UserKey) -> Partition {

@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc};
 
 use super::{
     accounts::{Holder, Names},
-    cache::{CacheKey, Subject},
+    cache_key::{CacheKey, Subject},
     engine::Engine,
     party::{Party, resource_scopes, with_sign_in_scopes},
     refresh::AccountCredential,
@@ -204,8 +204,8 @@ impl Users {
         if let Some(scopes) = resource_scopes(first.scopes) {
             let epoch = self.engine.accounts.epoch(&user);
             let tenant = user.tenant().clone();
-            let key = CacheKey { tenant, subject: Subject::Account { user, session: None }, scopes };
-            self.engine.adopt(&key, answer.token.clone(), epoch)?;
+            let key = CacheKey::new(Some(tenant), Subject::Account { user, session: None }, scopes, None);
+            self.engine.adopt(&key, &answer.token, epoch)?;
         }
         Ok(SignedIn { account, id_token, token: answer.token })
     }

@@ -9,14 +9,21 @@ use time::OffsetDateTime;
 use url::{Url, form_urlencoded};
 
 use super::aadsts::judge;
-use crate::{AccessToken, Body, ClaimsChallenge, CorrelationId, Error, ErrorKind, OAuthError, Secret, retry_after};
+use crate::{
+    AccessToken, Body, ClaimsChallenge, CorrelationId, Error, ErrorKind, ExtraParameters, OAuthError, retry_after,
+};
 
 /// Parameters of a form, in the order in which they are sent.
-pub(super) type Form<'a> = Vec<(&'static str, Cow<'a, str>)>;
+pub(super) type Form<'a> = Vec<(&'a str, Cow<'a, str>)>;
 
 pub(super) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 #[cfg(feature = "validate")]
 pub(super) const GRANT_JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+
+/// Adds what the request brings beside the parameters of the grant.
+pub(super) fn extend<'a>(form: &mut Form<'a>, parameters: &'a ExtraParameters) {
+    form.extend(parameters.iter().map(|(name, value)| (name, value.into())));
+}
 
 /// Encodes one token request.
 pub(super) fn encode(endpoint: &Url, form: &Form<'_>, id: &CorrelationId) -> Result<Request<Body>, Error> {
@@ -41,8 +48,10 @@ struct Success {
     expires_in: i64,
     #[serde(default, deserialize_with = "optional_seconds")]
     refresh_in: Option<i64>,
+    #[cfg(feature = "validate")]
     #[serde(default)]
     refresh_token: Option<String>,
+    #[cfg(feature = "validate")]
     #[serde(default)]
     id_token: Option<String>,
 }
@@ -51,15 +60,16 @@ struct Success {
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) token: AccessToken,
+    #[cfg(feature = "validate")]
     pub(super) extras: Extras,
 }
 
 /// What came with the token.
+#[cfg(feature = "validate")]
 #[derive(Debug, Default)]
-#[cfg_attr(not(feature = "validate"), allow(dead_code))]
 pub(super) struct Extras {
-    pub(super) refresh_token: Option<Secret>,
-    pub(super) id_token: Option<Secret>,
+    pub(super) refresh_token: Option<crate::Secret>,
+    pub(super) id_token: Option<crate::Secret>,
 }
 
 /// The members of an error answer. Entra promises only `error`.
@@ -110,9 +120,16 @@ fn success(body: &Bytes, now: OffsetDateTime) -> Result<Answer, Error> {
         }
         _ => token,
     };
-    let secret = |text: Option<String>| text.filter(|text| !text.is_empty()).map(Secret::from);
-    let extras = Extras { refresh_token: secret(answer.refresh_token), id_token: secret(answer.id_token) };
-    Ok(Answer { token, extras })
+    #[cfg(feature = "validate")]
+    let extras = {
+        let secret = |text: Option<String>| text.filter(|text| !text.is_empty()).map(crate::Secret::from);
+        Extras { refresh_token: secret(answer.refresh_token), id_token: secret(answer.id_token) }
+    };
+    Ok(Answer {
+        token,
+        #[cfg(feature = "validate")]
+        extras,
+    })
 }
 
 pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &Bytes, now: OffsetDateTime) -> Error {

@@ -27,8 +27,8 @@ pub(crate) use self::wire::aadsts;
 use self::{ladder::Ladder, source::Endpoint, wire::Ask};
 use crate::{
     AccessToken, Body, BuildError, ClientId, Clock, CorrelationId, Deadline, Error, ErrorKind, HttpTransport, ObjectId,
-    Scopes, Secret, SystemClock, TokenCredential, TokenRequest, TransportErrorKind, chain::NotHere, settings::Settings,
-    shelf::Shelf,
+    Scopes, Secret, SystemClock, TokenCredential, TokenRequest, TransportErrorKind, acquire::HostTokens,
+    chain::NotHere, settings::Settings,
 };
 
 /// An answer of an identity endpoint is never larger.
@@ -87,7 +87,7 @@ struct Inner {
     id: ManagedIdentityId,
     transport: Arc<dyn HttpTransport>,
     clock: Arc<dyn Clock>,
-    shelf: Arc<Shelf>,
+    tokens: Arc<HostTokens>,
     challenges: bool,
     arc_keys: Option<PathBuf>,
     /// Whether an absent endpoint is looked for first.
@@ -129,8 +129,9 @@ impl TokenCredential for ManagedIdentityCredential {
                 format!("the identity endpoint of {} takes no claims", inner.endpoint.source),
             ));
         }
+        request.without_parameters("a managed identity")?;
         let resource = resource(&request.scopes)?.to_owned();
-        let challenged = request.claims.as_ref().and_then(|_| inner.shelf.kept(request));
+        let challenged = request.claims.as_ref().and_then(|_| inner.tokens.kept(request));
         let bad = request.rejected.clone().or(challenged);
         let id = request.correlation_id.clone().unwrap_or_else(CorrelationId::random);
         let fetch = || {
@@ -151,7 +152,7 @@ impl TokenCredential for ManagedIdentityCredential {
             }
             .instrument(span)
         };
-        inner.shelf.token(request, fetch).await
+        inner.tokens.token(request, fetch).await
     }
 }
 
@@ -377,7 +378,7 @@ impl ManagedIdentityBuilder {
             endpoint,
             id: self.id,
             transport,
-            shelf: Arc::new(Shelf::new(Arc::clone(&self.clock), ladder::LONGEST)),
+            tokens: Arc::new(HostTokens::new(Arc::clone(&self.clock), ladder::LONGEST)),
             clock: self.clock,
             challenges: self.challenges,
             arc_keys: self.arc_keys.or(arc_keys),
