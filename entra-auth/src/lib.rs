@@ -145,3 +145,25 @@ pub use crate::{
     },
     transport::{Body, Deadline, HttpTransport, TransportError, TransportErrorKind},
 };
+
+/// The code in the pages of the book, compiled with the other examples.
+#[cfg(all(
+    doctest,
+    feature = "acquire",
+    feature = "validate",
+    feature = "reqwest",
+    feature = "redis",
+    feature = "azure-core"
+))]
+mod book {
+    #[doc = include_str!("../../docs/src/tokens.md")]
+    mod tokens {}
+    #[doc = include_str!("../../docs/src/caches.md")]
+    mod caches {}
+    #[doc = include_str!("../../docs/src/validation.md")]
+    mod validation {}
+    #[doc = include_str!("../../docs/src/hardening.md")]
+    mod hardening {}
+    #[doc = include_str!("../../docs/src/coming-from.md")]
+    mod coming_from {}
+}

@@ -87,7 +87,7 @@ async fn a_full_cache_lets_go_and_asks_again() {
     world.answers(|_, form| success(&format!("{}{}", form["scope"].len(), "x".repeat(1000)), &json!({})));
     let client = ConfidentialClient::builder(TENANT.parse().unwrap(), CLIENT.parse().unwrap(), Secret::new("s"))
         .authority(world.authority.clone())
-        .cache_bytes(16 * 8 << 10)
+        .cache_bytes(128 << 10)
         .build()
         .unwrap();
     let ask = async |number: usize| {
