@@ -1,7 +1,24 @@
-//! What the drivers share: their contract with the harness.
+//! The family under load, faults and hostile input.
 //!
-//! A driver reads its inputs from the environment (`PERF_FIXTURES`, `PERF_N`, `PERF_WARM`, `PERF_MODE`, …) and prints one
-//! JSON object as its last line: operations, CPU and wall time in nanoseconds, and what is particular to it.
+//! - [`goals`]: one claim each, measured through the public entry points of the crates, against a limit.
+//! - [`fuzz`]: hostile input for whatever parses bytes from outside.
+//! - The rest is what the performance drivers in `examples/` share: their contract with the harness. A driver reads its
+//!   inputs from the environment (`PERF_FIXTURES`, `PERF_N`, `PERF_WARM`, `PERF_MODE`, …) and prints one JSON object as
+//!   its last line: operations, CPU and wall time in nanoseconds, and what is particular to it.
+
+pub mod fuzz;
+pub mod goals;
+mod options;
+mod outcome;
+mod random;
+pub mod world;
+
+pub use options::{Options, Setting};
+pub use outcome::Outcome;
+pub use random::Random;
+
+/// Whatever went wrong outside of what is measured.
+pub type Fault = Box<dyn std::error::Error + Send + Sync>;
 
 use std::{fs, path::PathBuf, time::Instant};
 
