@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use entra_auth::{Claims, ErrorKind, Secret};
+use entra_auth::{Claims, ErrorKind};
 use serde_json::{Map, Value};
 
 use crate::{graph::NAMED, session::Session};
@@ -122,7 +122,7 @@ fn page(title: &str, session: Option<&Session>, body: &str) -> String {
             "<nav><a href=\"/me\">Me</a><a href=\"/story\">My story</a>\
              <form method=\"post\" action=\"/logout\"><input type=\"hidden\" name=\"csrf\" value=\"{}\">\
              <button type=\"submit\">Sign out</button></form></nav>\n",
-            escape(expose(&session.csrf))
+            escape(session.csrf.expose())
         )
     });
     format!(
@@ -132,10 +132,6 @@ fn page(title: &str, session: Option<&Session>, body: &str) -> String {
          <main>\n<h1>{0}</h1>\n{body}</main>\n</body>\n</html>\n",
         escape(title)
     )
-}
-
-fn expose(secret: &Secret) -> &str {
-    secret.expose()
 }
 
 /// Text for HTML, also within quotes.
