@@ -14,7 +14,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use entra_auth::{
     AuthorizationAnswer, AuthorizationRequest, Certificate, ClaimsChallenge, ClientAssertion, ClientCredential,
     ConfidentialClient, IdTokenValidator, PublicClient, ReqwestTransport, Secret, SessionKey, TenantPolicy,
-    TokenCredential, TokenRequest, UserAssertion, UserToken, WorkloadIdentity, settings::Settings,
+    TokenCredential, TokenRequest, UserAssertion, UserToken, Users, WorkloadIdentity, settings::Settings,
 };
 use serde_json::{Value, json};
 
@@ -57,6 +57,14 @@ impl World {
 
     fn client(&self, credential: impl Into<ClientCredential>) -> ConfidentialClient {
         ConfidentialClient::builder(TENANT.parse().unwrap(), CLIENT.parse().unwrap(), credential)
+            .authority(self.recorder.base.parse().unwrap())
+            .transport(self.transport.clone())
+            .build()
+            .unwrap()
+    }
+
+    fn public(&self) -> PublicClient {
+        PublicClient::builder(TENANT.parse().unwrap(), CLIENT.parse().unwrap())
             .authority(self.recorder.base.parse().unwrap())
             .transport(self.transport.clone())
             .build()
@@ -330,35 +338,41 @@ fn assertion(claims: &Value, raw: &str) -> UserAssertion {
     UserToken::trusted(claims, raw).unwrap().assertion_for(&CLIENT.parse().unwrap(), &[CLIENT]).unwrap()
 }
 
+const REDIRECT: &str = "http://localhost/signed-in";
+
+/// The whole sign-in, the browser's part included.
+async fn signs_in(world: &World, users: Users) -> String {
+    let roots = [reqwest::Certificate::from_pem(world.recorder.certificate.as_ref().unwrap().as_bytes()).unwrap()];
+    let browser = reqwest::Client::builder().no_proxy().tls_certs_only(roots).build().unwrap();
+    let request = AuthorizationRequest::new(REDIRECT.parse().unwrap(), DELEGATED.parse().unwrap());
+    let (url, session) = users.sign_in(request).unwrap();
+    let answer = browser.get(url.as_str()).send().await.unwrap().bytes().await.unwrap();
+    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    let query = format!("code={}&state={}", answer["code"].as_str().unwrap(), answer["state"].as_str().unwrap());
+    users.redeem(session, AuthorizationAnswer::parse(&query).unwrap()).await.unwrap().token.expose().to_owned()
+}
+
+const MODE: Difference = only_ours("1 query response_mode", "query", "said, not left to a default");
+
+const INFO: Difference = only_theirs("1 query client_info", "1", "users are known by their validated id token");
+
+const NODE_SIGN_IN: [Difference; 5] = [
+    INFO,
+    CLIENT_INFO,
+    only_theirs("1 query claims", ID_TOKEN_CLAIMS, NODE_CLAIMS),
+    only_theirs("2 form claims", ID_TOKEN_CLAIMS, NODE_CLAIMS),
+    only_theirs("1 query clidata", "1", "not part of the documented request"),
+];
+
 #[tokio::test]
 async fn authorization_code_with_pkce() {
     let world = World::new("code").await;
-    let redirect = "http://localhost/signed-in";
-    let roots = [reqwest::Certificate::from_pem(world.recorder.certificate.as_ref().unwrap().as_bytes()).unwrap()];
-    let browser = reqwest::Client::builder().no_proxy().tls_certs_only(roots).build().unwrap();
-    let ours = async |world: &World| {
-        let users = world.client(Secret::new(SECRET)).users(world.id_tokens());
-        let sign_in = AuthorizationRequest::new(redirect.parse().unwrap(), DELEGATED.parse().unwrap());
-        let (url, session) = users.sign_in(sign_in).unwrap();
-        let answer = browser.get(url.as_str()).send().await.unwrap().bytes().await.unwrap();
-        let answer: Value = serde_json::from_slice(&answer).unwrap();
-        let query = format!("code={}&state={}", answer["code"].as_str().unwrap(), answer["state"].as_str().unwrap());
-        users.redeem(session, AuthorizationAnswer::parse(&query).unwrap()).await.unwrap().token.expose().to_owned()
-    };
-    let more = json!({"redirect_uri": redirect, "scopes": [DELEGATED]});
-    let mode = only_ours("1 query response_mode", "query", "said, not left to a default");
-    let info = only_theirs("1 query client_info", "1", "users are known by their validated id token");
-    let node = [
-        info,
-        CLIENT_INFO,
-        only_theirs("1 query claims", ID_TOKEN_CLAIMS, NODE_CLAIMS),
-        only_theirs("2 form claims", ID_TOKEN_CLAIMS, NODE_CLAIMS),
-        only_theirs("1 query clidata", "1", "not part of the documented request"),
-    ];
+    let ours = async |world: &World| signs_in(world, world.client(Secret::new(SECRET)).users(world.id_tokens())).await;
+    let more = json!({"redirect_uri": REDIRECT, "scopes": [DELEGATED]});
     // It has no authorize URL of its own: this is a plain web application's.
     let random = "(random, 43 characters or more)";
     let azure = [
-        mode,
+        MODE,
         only_ours("1 query code_challenge", random, "PKCE always"),
         only_ours("1 query code_challenge_method", "S256", "PKCE always"),
         only_ours("2 form code_verifier", random, "PKCE always"),
@@ -368,10 +382,20 @@ async fn authorization_code_with_pkce() {
         differs("2 form scope", MORE_SCOPES, DELEGATED, "the id token says who signed in"),
     ];
     let peers = [
-        (Peer::MsalPython, with(PYTHON, &[mode, info, CLIENT_INFO])),
-        (Peer::MsalNode, with(NODE, &node)),
+        (Peer::MsalPython, with(PYTHON, &[MODE, INFO, CLIENT_INFO])),
+        (Peer::MsalNode, with(NODE, &NODE_SIGN_IN)),
         (Peer::AzureIdentity, with(AZURE, &[&azure[..], AZURE_ALONE, &[CLIENT_INFO]].concat())),
     ];
+    world.compare(&peers, "code", &more, &[], ours).await;
+}
+
+#[tokio::test]
+async fn authorization_code_of_a_public_client() {
+    let world = World::new("public").await;
+    let ours = async |world: &World| signs_in(world, world.public().users(world.id_tokens())).await;
+    let more = json!({"redirect_uri": REDIRECT, "scopes": [DELEGATED], "secret": null});
+    let peers =
+        [(Peer::MsalPython, with(PYTHON, &[MODE, INFO, CLIENT_INFO])), (Peer::MsalNode, with(NODE, &NODE_SIGN_IN))];
     world.compare(&peers, "code", &more, &[], ours).await;
 }
 
@@ -395,12 +419,7 @@ async fn refresh_token() {
 async fn device_code() {
     let world = World::new("device").await;
     let ours = async |world: &World| {
-        let client = PublicClient::builder(TENANT.parse().unwrap(), CLIENT.parse().unwrap())
-            .authority(world.recorder.base.parse().unwrap())
-            .transport(world.transport.clone())
-            .build()
-            .unwrap();
-        let users = client.users(world.id_tokens());
+        let users = world.public().users(world.id_tokens());
         let code = users.device_code(&DELEGATED.parse().unwrap()).await.unwrap();
         users.wait_for(code).await.unwrap().token.expose().to_owned()
     };
@@ -426,26 +445,42 @@ async fn device_code() {
 }
 
 #[tokio::test]
+async fn agent_for_itself() {
+    let world = World::new("agent-app").await;
+    let ours = async |world: &World| token(&world.client(Secret::new(SECRET)).agent(AGENT.parse().unwrap()), APP).await;
+    let peers = [(Peer::MsalPython, with(PYTHON, &[CLIENT_INFO])), (Peer::MsalNode, with(NODE, &[BODY_ID]))];
+    world.compare(&peers, "agent_app", &json!({"agent": AGENT}), &[], ours).await;
+}
+
+#[tokio::test]
 async fn agent_user() {
     let world = World::new("agent-user").await;
-    let ours = async |world: &World| {
-        let agent = world.client(Secret::new(SECRET)).agent(AGENT.parse().unwrap());
-        token(&agent.user(USER.parse().unwrap()), DELEGATED).await
-    };
     let user_leg = [
         only_ours("3 form requested_token_use", "on_behalf_of", "documented; the MSALs leave it out (2.8)"),
         differs("3 form scope", DELEGATED, MORE_SCOPES, "the agent's own tokens stand for a refresh token"),
     ];
-    let hint = only_theirs("3 header x-anchormailbox", ANCHOR, "a routing hint; nothing depends on it");
-    let more = json!({"agent": AGENT, "user": USER, "scopes": [DELEGATED]});
-    let peers = [
-        (Peer::MsalPython, with(PYTHON, &[&user_leg[..], &[CLIENT_INFO, hint]].concat())),
-        (Peer::MsalNode, with(NODE, &[&user_leg[..], &[CLIENT_INFO, BODY_ID]].concat())),
-    ];
-    world.compare(&peers, "agent_user", &more, &[], ours).await;
+    for (who, anchor) in [
+        (json!({"user": USER}), "Oid:44444444-4444-4444-4444-444444444444@11111111-1111-1111-1111-111111111111"),
+        (json!({"username": "agent@contoso.example"}), "upn:agent@contoso.example"),
+    ] {
+        let ours = async |world: &World| {
+            let agent = world.client(Secret::new(SECRET)).agent(AGENT.parse().unwrap());
+            let user = match who["username"].as_str() {
+                Some(name) => agent.user_by_name(name),
+                None => agent.user(USER.parse().unwrap()),
+            };
+            token(&user, DELEGATED).await
+        };
+        let hint = only_theirs("3 header x-anchormailbox", anchor, "a routing hint; nothing depends on it");
+        let mut more = who.clone();
+        more.as_object_mut().unwrap().extend([("agent".into(), json!(AGENT)), ("scopes".into(), json!([DELEGATED]))]);
+        let peers = [
+            (Peer::MsalPython, with(PYTHON, &[&user_leg[..], &[CLIENT_INFO, hint]].concat())),
+            (Peer::MsalNode, with(NODE, &[&user_leg[..], &[CLIENT_INFO, BODY_ID]].concat())),
+        ];
+        world.compare(&peers, "agent_user", &more, &[], ours).await;
+    }
 }
-
-const ANCHOR: &str = "Oid:44444444-4444-4444-4444-444444444444@11111111-1111-1111-1111-111111111111";
 
 #[tokio::test]
 async fn agent_on_behalf_of_a_person() {
@@ -462,4 +497,26 @@ async fn agent_on_behalf_of_a_person() {
         (Peer::MsalNode, with(NODE, &[CLIENT_INFO, BODY_ID, scopes])),
     ];
     world.compare(&peers, "agent_on_behalf_of", &more, &[], ours).await;
+}
+
+/// The comparison sees what is more, less or other on either side, and a list that is behind.
+#[test]
+fn the_comparison_can_fail() {
+    let sent = |form: &[(&str, &str)]| Sent {
+        method: "POST".into(),
+        path: "/token".into(),
+        query: Vec::new(),
+        headers: vec![("x-client-sku".into(), "any".into())],
+        form: form.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+    };
+    let ours = [sent(&[("a", "1"), ("scope", "x y")])];
+    let judge = |theirs: &[Sent], list: &[Difference]| problems("test", &ours, theirs, &[], list).len();
+    assert_eq!(judge(&[sent(&[("scope", "y x"), ("a", "1")])], &[]), 0, "order counts for nothing");
+    assert_eq!(judge(&[sent(&[("a", "2"), ("scope", "x y")])], &[]), 1);
+    assert_eq!(judge(&[sent(&[("scope", "x y")])], &[]), 1);
+    assert_eq!(judge(&[sent(&[("a", "1"), ("b", ""), ("scope", "x y")])], &[]), 1);
+    assert!(judge(&[ours[0].clone(), ours[0].clone()], &[]) > 1);
+    assert_eq!(judge(&[sent(&[("a", "2"), ("scope", "x y")])], &[differs("1 form a", "1", "2", "why")]), 0);
+    assert_eq!(judge(&[sent(&[("a", "3"), ("scope", "x y")])], &[differs("1 form a", "1", "2", "why")]), 2);
+    assert_eq!(judge(&ours, &[differs("1 form a", "1", "2", "why")]), 1, "it is not there any more");
 }

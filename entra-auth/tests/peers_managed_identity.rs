@@ -10,12 +10,14 @@ mod peers_support;
 
 use std::{fs, path::Path};
 
-use entra_auth::{ManagedIdentityCredential, ManagedIdentityId, TokenCredential, TokenRequest, settings::Settings};
+use entra_auth::{
+    ClaimsChallenge, ManagedIdentityCredential, ManagedIdentityId, TokenCredential, TokenRequest, settings::Settings,
+};
 use serde_json::{Value, json};
 
 use self::peers_support::{
     Peer,
-    compare::{Difference, differs, only_theirs, problems},
+    compare::{Difference, differs, only_ours, only_theirs, problems},
     recorder::{CLIENT, Recorder, USER},
 };
 
@@ -37,32 +39,57 @@ const FORM: Difference =
 
 type Variables = Vec<(&'static str, String)>;
 
-/// Asks this crate, then each library, on a host with these variables.
+struct Host<'a> {
+    recorder: &'a Recorder,
+    variables: &'a Variables,
+    arc_keys: Option<&'a Path>,
+    /// Whether the token is refused afterwards, with a challenge.
+    refused: bool,
+}
+
+const CLAIMS: &str = r#"{"access_token":{"nbf":{"essential":true,"value":"1700000000"}}}"#;
+
+impl Host<'_> {
+    /// Asks this crate, then each library.
+    async fn compare(&self, (id, selector): (ManagedIdentityId, Value), peers: &[(Peer, Vec<Difference>)]) {
+        let known = |name: &str| self.variables.iter().find(|(known, _)| *known == name);
+        let settings = Settings::from_lookup(|name: &str| known(name).map(|(_, value)| value.clone()));
+        let mut builder = ManagedIdentityCredential::builder(id.clone()).settings(&settings);
+        if let Some(folder) = self.arc_keys {
+            builder = builder.arc_key_directory(folder);
+        }
+        let mut asked = json!({"resource": RESOURCE, "selector": selector});
+        if self.refused {
+            builder = builder.handles_claims_challenges();
+            asked["capabilities"] = json!(["cp1"]);
+            asked["claims"] = json!(CLAIMS);
+        }
+        let identity = builder.build().unwrap();
+        let request = TokenRequest::new(format!("{RESOURCE}/.default").parse().unwrap());
+        assert_eq!(identity.get_token(&request).await.unwrap().expose(), "token");
+        if self.refused {
+            let challenge = ClaimsChallenge::from_json(CLAIMS).unwrap();
+            identity.get_token(&request.with_claims(challenge)).await.unwrap();
+        }
+        let ours = self.recorder.take();
+        let mut all = Vec::new();
+        for (peer, differences) in peers {
+            let Some(theirs) = peer.token("managed_identity", &asked, self.variables).await else { continue };
+            assert_eq!(theirs, "token");
+            all.extend(problems(&format!("{id:?}, {peer:?}"), &ours, &self.recorder.take(), &[], differences));
+        }
+        assert!(all.is_empty(), "{}", all.join("\n"));
+    }
+}
+
 async fn compare(
     recorder: &Recorder,
     variables: &Variables,
-    (id, selector): (ManagedIdentityId, Value),
+    identity: (ManagedIdentityId, Value),
     arc_keys: Option<&Path>,
     peers: &[(Peer, Vec<Difference>)],
 ) {
-    let settings =
-        Settings::from_lookup(|name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, v)| v.clone()));
-    let mut builder = ManagedIdentityCredential::builder(id.clone()).settings(&settings);
-    if let Some(folder) = arc_keys {
-        builder = builder.arc_key_directory(folder);
-    }
-    let request = TokenRequest::new(format!("{RESOURCE}/.default").parse().unwrap());
-    let token = builder.build().unwrap().get_token(&request).await.unwrap();
-    assert_eq!(token.expose(), "token");
-    let ours = recorder.take();
-    let mut all = Vec::new();
-    for (peer, differences) in peers {
-        let asked = json!({"resource": RESOURCE, "selector": selector});
-        let Some(theirs) = peer.token("managed_identity", &asked, variables).await else { continue };
-        assert_eq!(theirs, "token");
-        all.extend(problems(&format!("{id:?}, {peer:?}"), &ours, &recorder.take(), &[], differences));
-    }
-    assert!(all.is_empty(), "{}", all.join("\n"));
+    Host { recorder, variables, arc_keys, refused: false }.compare(identity, peers).await;
 }
 
 fn system() -> (ManagedIdentityId, Value) {
@@ -110,6 +137,21 @@ async fn app_service_and_container_apps() {
         ];
         compare(&recorder, &variables, identity, None, &peers).await;
     }
+}
+
+/// App Service learns which token was refused, and what the caller can do. Of the libraries MSAL Node has fields for that.
+#[tokio::test]
+async fn app_service_after_a_refusal() {
+    let recorder = Recorder::plain().await;
+    let variables =
+        vec![("IDENTITY_ENDPOINT", format!("{}/msi/token", recorder.base)), ("IDENTITY_HEADER", "header-1".to_owned())];
+    let host = Host { recorder: &recorder, variables: &variables, arc_keys: None, refused: true };
+    let refused = only_ours(
+        "2 query token_sha256_to_refresh",
+        "3c469e9d6c5875d37a43f353d4f88e61fcf812c66eee3457465a40b0da4153e0", // SHA-256 of "token"
+        "the platform can renew only what it is told of; MSAL Node knows the field, and does not send it here",
+    );
+    host.compare(system(), &[(Peer::MsalNode, vec![ACCEPT, FORM, refused])]).await;
 }
 
 #[tokio::test]

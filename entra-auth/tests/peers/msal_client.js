@@ -34,8 +34,10 @@ function certificate() {
   };
 }
 
+const open = () => new msal.PublicClientApplication(configuration({}));
+
 async function code() {
-  const client = secret();
+  const client = s.secret ? secret() : open();
   const pkce = await new msal.CryptoProvider().generatePkceCodes();
   const request = { scopes: s.scopes, redirectUri: s.redirect_uri, nonce: new msal.CryptoProvider().createNewGuid() };
   const url = await client.getAuthCodeUrl({
@@ -49,30 +51,31 @@ async function code() {
   return client.acquireTokenByCode({ ...request, code: answer.code, codeVerifier: pkce.verifier });
 }
 
+async function agent() {
+  const vouched = await secret().acquireTokenByClientCredential({ scopes: [EXCHANGE], fmiPath: s.agent });
+  return application({ clientAssertion: vouched.accessToken }, s.agent);
+}
+
 async function agentUser() {
-  const t1 = await secret().acquireTokenByClientCredential({ scopes: [EXCHANGE], fmiPath: s.agent });
-  const agent = application({ clientAssertion: t1.accessToken }, s.agent);
-  const t2 = await agent.acquireTokenByClientCredential({ scopes: [EXCHANGE] });
-  return agent.acquireTokenByUserFederatedIdentityCredential({
+  const client = await agent();
+  const own = await client.acquireTokenByClientCredential({ scopes: [EXCHANGE] });
+  return client.acquireTokenByUserFederatedIdentityCredential({
     scopes: s.scopes,
     userObjectId: s.user,
-    assertion: t2.accessToken,
+    username: s.username,
+    assertion: own.accessToken,
   });
 }
 
-async function agentOnBehalfOf() {
-  const t1 = await secret().acquireTokenByClientCredential({ scopes: [EXCHANGE], fmiPath: s.agent });
-  return application({ clientAssertion: t1.accessToken }, s.agent).acquireTokenOnBehalfOf({
-    scopes: s.scopes,
-    oboAssertion: s.assertion,
-  });
-}
-
-function managedIdentity() {
+async function managedIdentity() {
   const names = { client_id: "userAssignedClientId", object_id: "userAssignedObjectId", resource_id: "userAssignedResourceId" };
   const ids = Object.fromEntries(Object.entries(s.selector ?? {}).map(([name, value]) => [names[name], value]));
-  const client = new msal.ManagedIdentityApplication({ managedIdentityIdParams: Object.keys(ids).length ? ids : undefined });
-  return client.acquireToken({ resource: s.resource });
+  const client = new msal.ManagedIdentityApplication({
+    managedIdentityIdParams: Object.keys(ids).length ? ids : undefined,
+    clientCapabilities: s.capabilities,
+  });
+  const answer = await client.acquireToken({ resource: s.resource });
+  return s.claims ? client.acquireToken({ resource: s.resource, claims: s.claims }) : answer;
 }
 
 const scenarios = {
@@ -86,13 +89,11 @@ const scenarios = {
   on_behalf_of: () => secret().acquireTokenOnBehalfOf({ scopes: s.scopes, oboAssertion: s.assertion }),
   code,
   refresh: () => secret().acquireTokenByRefreshToken({ scopes: s.scopes, refreshToken: s.refresh_token }),
-  device: () =>
-    new msal.PublicClientApplication(configuration({})).acquireTokenByDeviceCode({
-      scopes: s.scopes,
-      deviceCodeCallback: () => {},
-    }),
+  device: () => open().acquireTokenByDeviceCode({ scopes: s.scopes, deviceCodeCallback: () => {} }),
   agent_user: agentUser,
-  agent_on_behalf_of: agentOnBehalfOf,
+  agent_app: async () => (await agent()).acquireTokenByClientCredential({ scopes: s.scopes }),
+  agent_on_behalf_of: async () =>
+    (await agent()).acquireTokenOnBehalfOf({ scopes: s.scopes, oboAssertion: s.assertion }),
   managed_identity: managedIdentity,
 };
 

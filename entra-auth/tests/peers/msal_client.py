@@ -22,18 +22,21 @@ def application(credential, client_id=None):
     )
 
 
+def public():
+    return msal.PublicClientApplication(
+        s["client_id"], authority=f"{s['base']}/{s['tenant']}", instance_discovery=False, verify=s["ca"]
+    )
+
+
 def certificate(chain):
     pem = open(s["certificate"]).read()
-    key = pem[pem.index("-----BEGIN PRIVATE KEY") :][: pem.index("-----END PRIVATE KEY-----") + 26]
-    leaf = pem[pem.index("-----BEGIN CERTIFICATE") :]
-    credential = {"private_key": key, "public_certificate": leaf} if chain else {"private_key": key, "thumbprint": s["thumbprint"]}
-    if chain == "sha256":
-        credential = {"private_key": key, "public_certificate": leaf}
-    return credential
+    at = pem.index("-----BEGIN CERTIFICATE")
+    named = {"public_certificate": pem[at:]} if chain else {"thumbprint": s["thumbprint"]}
+    return {"private_key": pem[:at], **named}
 
 
 def code():
-    client = application(s["secret"])
+    client = application(s["secret"]) if s["secret"] else public()
     flow = client.initiate_auth_code_flow(s["scopes"], redirect_uri=s["redirect_uri"])
     # The browser's part.
     answer = requests.get(flow["auth_uri"], verify=s["ca"], timeout=20).json()
@@ -41,24 +44,20 @@ def code():
 
 
 def device():
-    client = msal.PublicClientApplication(
-        s["client_id"], authority=f"{s['base']}/{s['tenant']}", instance_discovery=False, verify=s["ca"]
-    )
+    client = public()
     return client.acquire_token_by_device_flow(client.initiate_device_flow(s["scopes"]))
 
 
+def agent():
+    vouched = application(s["secret"]).acquire_token_for_client([EXCHANGE], fmi_path=s["agent"])["access_token"]
+    return application({"client_assertion": vouched}, s["agent"])
+
+
 def agent_user():
-    blueprint = application(s["secret"])
-    t1 = blueprint.acquire_token_for_client([EXCHANGE], fmi_path=s["agent"])["access_token"]
-    agent = application({"client_assertion": t1}, s["agent"])
-    t2 = agent.acquire_token_for_client([EXCHANGE])["access_token"]
-    return agent.acquire_token_by_user_federated_identity_credential(s["scopes"], t2, user_object_id=s["user"])
-
-
-def agent_on_behalf_of():
-    blueprint = application(s["secret"])
-    t1 = blueprint.acquire_token_for_client([EXCHANGE], fmi_path=s["agent"])["access_token"]
-    return application({"client_assertion": t1}, s["agent"]).acquire_token_on_behalf_of(s["assertion"], s["scopes"])
+    client = agent()
+    own = client.acquire_token_for_client([EXCHANGE])["access_token"]
+    user = {"user_object_id": s["user"]} if "user" in s else {"username": s["username"]}
+    return client.acquire_token_by_user_federated_identity_credential(s["scopes"], own, **user)
 
 
 def managed_identity():
@@ -67,11 +66,6 @@ def managed_identity():
     session = requests.Session()
     session.trust_env = False
     return msal.ManagedIdentityClient(identity, http_client=session).acquire_token_for_client(resource=s["resource"])
-
-
-def twice(ask):
-    ask()
-    return ask()
 
 
 answer = {
@@ -85,7 +79,8 @@ answer = {
     "refresh": lambda: application(s["secret"]).acquire_token_by_refresh_token(s["refresh_token"], s["scopes"]),
     "device": device,
     "agent_user": agent_user,
-    "agent_on_behalf_of": agent_on_behalf_of,
+    "agent_app": lambda: agent().acquire_token_for_client(s["scopes"]),
+    "agent_on_behalf_of": lambda: agent().acquire_token_on_behalf_of(s["assertion"], s["scopes"]),
     "managed_identity": managed_identity,
 }[scenario]()
 print(json.dumps({"token": answer.get("access_token"), "error": answer.get("error_description") or answer.get("error")}))
