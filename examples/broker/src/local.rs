@@ -45,6 +45,10 @@ pub(crate) async fn run(arguments: Arguments) -> ExitCode {
         Ok(config) => config,
         Err(problems) => return misconfigured(&problems.to_string()),
     };
+    let config = match config.open_vault().await {
+        Ok(config) => config,
+        Err(error) => return misconfigured(&error.to_string()),
+    };
     let listener = match server::bind(config.listen).await {
         Ok(listener) => listener,
         Err(error) => return fail(&error.to_string()),

@@ -9,6 +9,7 @@ mod logs;
 mod profile;
 mod server;
 mod settings;
+mod vault;
 mod words;
 
 use std::{collections::BTreeSet, path::PathBuf, process::ExitCode, time::Duration};
@@ -68,7 +69,10 @@ async fn run(arguments: Arguments) -> ExitCode {
     if !arguments.serve {
         return misconfigured("the settings of a real bot are complete; add --serve to serve it");
     }
-    serve(&config).await
+    match config.open_vault().await {
+        Ok(config) => serve(&config).await,
+        Err(error) => misconfigured(&error.to_string()),
+    }
 }
 
 async fn serve(config: &Config) -> ExitCode {

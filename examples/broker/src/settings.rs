@@ -8,10 +8,13 @@ use std::{
 };
 
 use entra_auth::{
-    Authority, Certificate, ClientCredential, ClientId, TenantId, TenantPolicy,
+    Authority, BuildError, Certificate, ClientCredential, ClientId, ManagedIdentityCredential, ManagedIdentityId,
+    TenantId, TenantPolicy,
     settings::{Settings, SettingsError},
 };
 use url::Url;
+
+use crate::vault::{self, Vault, VaultAddress};
 
 /// The settings of one start.
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub(crate) struct Config {
     pub(crate) authority: Authority,
     pub(crate) app_id: ClientId,
     pub(crate) credential: ClientCredential,
+    /// Where the credential comes from when its key stays in a vault; [`Config::open_vault`].
+    pub(crate) vault: Option<Vault>,
     pub(crate) metadata_url: Option<Url>,
     pub(crate) connector_hosts: Vec<String>,
     /// Whose users may talk to the bot.
@@ -74,7 +79,8 @@ pub(crate) fn read<L: Fn(&str) -> Option<String>>(
     let tenant = settings.required::<TenantId>("AZURE_TENANT_ID");
     let authority = settings.parsed("AZURE_AUTHORITY_HOST", Authority::default());
     let app_id = settings.required::<ClientId>("BOT_APP_ID");
-    let credential = credential(&mut settings);
+    let vault = vault(&mut settings);
+    let credential = credential(&mut settings, vault.as_ref().is_none_or(Option::is_some));
     let metadata_url = address(&mut settings, "BOT_OPENID_METADATA_URL");
     let connector_hosts = list(&mut settings, "BOT_CONNECTOR_HOSTS");
     let tenants = tenants(&mut settings, tenant.as_ref());
@@ -93,6 +99,7 @@ pub(crate) fn read<L: Fn(&str) -> Option<String>>(
             authority: authority?,
             app_id: app_id?,
             credential: credential?,
+            vault: vault?,
             metadata_url: metadata_url?,
             connector_hosts,
             tenants: tenants?,
@@ -105,10 +112,46 @@ pub(crate) fn read<L: Fn(&str) -> Option<String>>(
     })
 }
 
-fn credential<L: Fn(&str) -> Option<String>>(settings: &mut Settings<L>) -> Option<ClientCredential> {
+impl Config {
+    /// Gets the certificate whose key stays in a vault, if that is how the bot proves who it is.
+    pub(crate) async fn open_vault(mut self) -> Result<Self, BuildError> {
+        if let Some(vault) = self.vault.take() {
+            self.credential = vault.open().await?.into();
+        }
+        Ok(self)
+    }
+}
+
+/// The vault with the bot's key, and the managed identity that may use it. The outer `None` means that something is wrong.
+#[allow(clippy::option_option)] // wrong and absent are different things
+fn vault<L: Fn(&str) -> Option<String>>(settings: &mut Settings<L>) -> Option<Option<Vault>> {
+    let Some(text) = settings.lookup("BOT_CERTIFICATE_VAULT_URL") else { return Some(None) };
+    let address = text.parse::<VaultAddress>();
+    if let Err(expected) = &address {
+        settings.problem(format!("BOT_CERTIFICATE_VAULT_URL is malformed: {expected}"));
+    }
+    let id = settings.optional::<ClientId>("AZURE_CLIENT_ID")?;
+    let id = id.map_or(ManagedIdentityId::SystemAssigned, ManagedIdentityId::ClientId);
+    let identity = ManagedIdentityCredential::builder(id).settings(settings).build();
+    if let Err(error) = &identity {
+        settings.problem(format!("BOT_CERTIFICATE_VAULT_URL needs the managed identity of the host: {error}"));
+    }
+    Some(Some(Vault { address: address.ok()?, identity: identity.ok()? }))
+}
+
+/// The one credential. With a vault it comes later, by [`Config::open_vault`].
+fn credential<L: Fn(&str) -> Option<String>>(settings: &mut Settings<L>, in_vault: bool) -> Option<ClientCredential> {
     let secret = settings.optional_secret("BOT_APP_PASSWORD");
     let path = settings.optional::<String>("BOT_APP_CERTIFICATE_PATH")?;
     match (secret, path) {
+        (None, None) if in_vault => Some(vault::closed()),
+        (Some(_), _) | (_, Some(_)) if in_vault => {
+            settings.problem(
+                "BOT_CERTIFICATE_VAULT_URL is set beside BOT_APP_PASSWORD or BOT_APP_CERTIFICATE_PATH; the bot has one \
+                 credential",
+            );
+            None
+        }
         (Some(_), Some(_)) => {
             settings.problem("BOT_APP_PASSWORD and BOT_APP_CERTIFICATE_PATH are both set; the bot has one credential");
             None
@@ -124,7 +167,7 @@ fn credential<L: Fn(&str) -> Option<String>>(settings: &mut Settings<L>) -> Opti
                 .map(Into::into)
         }
         (None, None) => {
-            settings.problem("BOT_APP_PASSWORD or BOT_APP_CERTIFICATE_PATH is not set");
+            settings.problem("BOT_APP_PASSWORD, BOT_APP_CERTIFICATE_PATH or BOT_CERTIFICATE_VAULT_URL is not set");
             None
         }
     }
@@ -282,6 +325,19 @@ mod tests {
         assert!(both.contains("both set"), "{both}");
         let missing = config(&[("BOT_APP_PASSWORD", ""), ("BOT_APP_CERTIFICATE_PATH", "/nowhere.pem")]).unwrap_err();
         assert!(missing.contains("cannot be read"), "{missing}");
+    }
+
+    #[test]
+    fn a_vault_is_a_credential_too_and_the_only_one() {
+        let url = ("BOT_CERTIFICATE_VAULT_URL", "https://kv.vault.azure.net/certificates/bot");
+        let config_ = config(&[url, ("BOT_APP_PASSWORD", "")]).unwrap();
+        assert!(config_.vault.is_some());
+        let both = config(&[url]).unwrap_err();
+        assert!(both.contains("BOT_CERTIFICATE_VAULT_URL") && both.contains("one credential"), "{both}");
+        let elsewhere = ("BOT_CERTIFICATE_VAULT_URL", "https://evil.example/certificates/marker");
+        let malformed = config(&[elsewhere, ("BOT_APP_PASSWORD", ""), ("AZURE_CLIENT_ID", "bot")]).unwrap_err();
+        assert!(malformed.contains("BOT_CERTIFICATE_VAULT_URL is malformed"), "{malformed}");
+        assert!(malformed.contains("AZURE_CLIENT_ID") && !malformed.contains("marker"), "{malformed}");
     }
 
     #[test]
