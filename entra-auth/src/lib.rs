@@ -166,4 +166,6 @@ mod book {
     mod hardening {}
     #[doc = include_str!("../../docs/src/coming-from.md")]
     mod coming_from {}
+    #[doc = include_str!("../../docs/src/authorities.md")]
+    mod authorities {}
 }
