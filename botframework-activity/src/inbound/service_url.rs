@@ -1,4 +1,8 @@
-use std::fmt;
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use entra_auth::{BuildError, TenantId, is_loopback};
 use url::{Host, Url};
@@ -167,6 +171,28 @@ impl fmt::Debug for ServiceUrl {
 impl fmt::Display for ServiceUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// Service URLs that good tokens carried and the policy allows, by their text: a bot sees few, again and again.
+#[derive(Default)]
+pub(super) struct KnownUrls(RwLock<HashMap<Box<str>, Arc<ServiceUrl>>>);
+
+impl KnownUrls {
+    const CAPACITY: usize = 1024;
+
+    pub(super) fn get(&self, text: &str) -> Option<Arc<ServiceUrl>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(text).cloned()
+    }
+
+    pub(super) fn keep(&self, text: &str, url: ServiceUrl) -> Arc<ServiceUrl> {
+        let url = Arc::new(url);
+        let mut urls = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if urls.len() >= Self::CAPACITY {
+            urls.clear();
+        }
+        urls.insert(text.into(), Arc::clone(&url));
+        url
     }
 }
 

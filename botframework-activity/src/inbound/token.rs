@@ -18,20 +18,20 @@ use crate::{Activity, ModelErrorKind, RawJson, json_shape};
 /// The proof that a request carries a good token of the channel. It opens the body of that request.
 ///
 /// Only [`ChannelAuthenticator::authenticate`](crate::ChannelAuthenticator::authenticate) makes one.
+/// A clone is an `Arc` clone.
 #[derive(Clone)]
-pub struct ChannelToken(TokenFacts);
+pub struct ChannelToken(Arc<TokenFacts>);
 
-#[derive(Clone)]
 pub(super) struct TokenFacts {
     pub(super) policy: ChannelPolicy,
     pub(super) key: Arc<SigningKey>,
     pub(super) app_id: ClientId,
-    pub(super) service_url: ServiceUrl,
+    pub(super) service_url: Arc<ServiceUrl>,
 }
 
 impl ChannelToken {
-    pub(super) const fn new(facts: TokenFacts) -> Self {
-        Self(facts)
+    pub(super) fn new(facts: TokenFacts) -> Self {
+        Self(Arc::new(facts))
     }
 
     /// The id of the key that signed, for logs.
@@ -42,7 +42,7 @@ impl ChannelToken {
 
     /// Which of the bot's app ids the token is for.
     #[must_use]
-    pub const fn app_id(&self) -> &ClientId {
+    pub fn app_id(&self) -> &ClientId {
         &self.0.app_id
     }
 

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use aws_lc_rs::signature;
+use aws_lc_rs::{digest, signature};
 
 /// A signature algorithm that a token may use.
 ///
@@ -57,6 +57,15 @@ impl Algorithm {
     /// The algorithm of that name, letter case included.
     pub(super) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == name)
+    }
+
+    /// What is made of the message before it is signed.
+    pub(super) fn digest(self) -> &'static digest::Algorithm {
+        match self {
+            Self::RS256 | Self::PS256 | Self::ES256 => &digest::SHA256,
+            Self::RS384 | Self::PS384 | Self::ES384 => &digest::SHA384,
+            Self::RS512 | Self::PS512 => &digest::SHA512,
+        }
     }
 
     pub(super) const fn family(self) -> Family {

@@ -1,9 +1,11 @@
+use std::str;
+
 use http::{HeaderMap, header::AUTHORIZATION};
 
 use super::{MAX_TOKEN, TokenError, TokenErrorKind};
 
-/// The token of a request: exactly one `Authorization` header, scheme `Bearer` in any letter case, one token of at most
-/// 16 KiB ([RFC 6750](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)).
+/// The token of a request: exactly one `Authorization` header, scheme `Bearer` in any letter case, spaces, one token of at
+/// most 16 KiB and nothing after it ([RFC 6750](https://www.rfc-editor.org/rfc/rfc6750#section-2.1), `b64token`).
 ///
 /// Forms and query strings are not looked at.
 ///
@@ -13,26 +15,40 @@ use super::{MAX_TOKEN, TokenError, TokenErrorKind};
 /// [`TokenErrorKind::MalformedHeader`] for anything else that is not one bearer token. The caller of the API must change
 /// the request; repeating it does not help.
 pub fn bearer(headers: &HeaderMap) -> Result<&str, TokenError> {
+    const MALFORMED: TokenErrorKind = TokenErrorKind::MalformedHeader;
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next().ok_or(TokenErrorKind::MissingToken)?;
     if values.next().is_some() {
-        return Err(TokenErrorKind::MalformedHeader.into());
+        return Err(MALFORMED.into());
     }
     // The scheme and a space come before the token; a little room for more spaces.
     if value.len() > MAX_TOKEN + 16 {
         return Err(TokenErrorKind::TokenTooLarge.into());
     }
-    let (scheme, token) =
-        value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(TokenErrorKind::MalformedHeader)?;
-    let token = token.trim_matches(' ');
-    let symbol = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
-    if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() || !token.bytes().all(symbol) {
-        return Err(TokenErrorKind::MalformedHeader.into());
+    let (scheme, rest) = value.as_bytes().split_at_checked("Bearer".len()).ok_or(MALFORMED)?;
+    let spaces = rest.iter().take_while(|b| **b == b' ').count();
+    let token = rest.get(spaces..).unwrap_or_default();
+    if !scheme.eq_ignore_ascii_case(b"bearer") || spaces == 0 || !is_b64token(token) {
+        return Err(MALFORMED.into());
     }
     if token.len() > MAX_TOKEN {
         return Err(TokenErrorKind::TokenTooLarge.into());
     }
-    Ok(token)
+    Ok(str::from_utf8(token).map_err(|_| MALFORMED)?)
+}
+
+/// `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`
+fn is_b64token(text: &[u8]) -> bool {
+    let padding = text.iter().rev().take_while(|b| **b == b'=').count();
+    let body = text.get(..text.len() - padding).unwrap_or_default();
+    // No early end: the compiler then compares many bytes at once, and good tokens are the rule.
+    !body.is_empty() && body.iter().fold(true, |good, b| good & is_symbol(*b))
+}
+
+const fn is_symbol(b: u8) -> bool {
+    let letter = (b | 0x20).wrapping_sub(b'a') < 26;
+    let minus_to_nine = b.wrapping_sub(b'-') < 13; // "-./" and the digits
+    letter | minus_to_nine | (b == b'_') | (b == b'~') | (b == b'+')
 }
 
 #[cfg(test)]
@@ -54,7 +70,17 @@ mod tests {
         for (values, expected) in [
             (&["Bearer a.b.c"][..], Ok("a.b.c")),
             (&["bEARER a.b.c"], Ok("a.b.c")),
-            (&["Bearer  a.b.c "], Ok("a.b.c")),
+            (&["Bearer  a.b.c"], Ok("a.b.c")),
+            (&["Bearer a.b.c="], Ok("a.b.c=")),
+            (&["Bearer -._~+/09azAZ=="], Ok("-._~+/09azAZ==")),
+            // Nothing may follow the token, not even a space.
+            (&["Bearer a.b.c "], Err(TokenErrorKind::MalformedHeader)),
+            (&["Bearer a.b.c\t"], Err(TokenErrorKind::MalformedHeader)),
+            (&["Bearer a=b"], Err(TokenErrorKind::MalformedHeader)),
+            (&["Bearer =="], Err(TokenErrorKind::MalformedHeader)),
+            (&[" Bearer a.b.c"], Err(TokenErrorKind::MalformedHeader)),
+            (&["Bearer:a.b.c"], Err(TokenErrorKind::MalformedHeader)),
+            (&["Bearera.b.c"], Err(TokenErrorKind::MalformedHeader)),
             (&[], Err(TokenErrorKind::MissingToken)),
             (&["Bearer a", "Bearer a"], Err(TokenErrorKind::MalformedHeader)),
             (&["Bearer a, Bearer b"], Err(TokenErrorKind::MalformedHeader)),
@@ -69,6 +95,12 @@ mod tests {
         ] {
             assert_eq!(read(values), expected.map(str::to_owned), "{values:?}");
         }
+    }
+
+    #[test]
+    fn the_symbols_of_a_token() {
+        let symbols: String = (0..=u8::MAX).filter(|b| is_symbol(*b)).map(char::from).collect();
+        assert_eq!(symbols, "+-./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz~");
     }
 
     #[test]

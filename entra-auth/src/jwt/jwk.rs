@@ -2,12 +2,15 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use aws_lc_rs::signature::{ParsedPublicKey, RsaPublicKeyComponents};
+use aws_lc_rs::{
+    digest::Digest,
+    signature::{ParsedPublicKey, RsaPublicKeyComponents},
+};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Algorithm, KeyError, KeyErrorKind, TokenError, TokenErrorKind, algorithm::Family, token_digest};
+use super::{Algorithm, KeyError, KeyErrorKind, TokenError, TokenErrorKind, algorithm::Family, token::sha256};
 
 /// A public key that an issuer signs with. The key material is parsed once, when the document is read.
 ///
@@ -59,11 +62,22 @@ impl SigningKey {
         self.fingerprint == other.fingerprint
     }
 
-    /// Checks a signature; the key must be one for that algorithm.
-    pub(super) fn verify(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> Result<(), TokenError> {
+    /// Checks a signature; the key must be one for that algorithm. A digest of the message that is at hand already saves
+    /// making it again, if it is one of the algorithm's kind.
+    pub(super) fn verify(
+        &self,
+        algorithm: Algorithm,
+        message: &[u8],
+        digest: Option<&Digest>,
+        signature: &[u8],
+    ) -> Result<(), TokenError> {
         let key = self.parsed.iter().find(|(of_key, _)| *of_key == algorithm).map(|(_, key)| key);
         let key = key.ok_or(TokenErrorKind::AlgorithmNotAllowed)?;
-        key.verify_sig(message, signature).map_err(|_| TokenErrorKind::BadSignature.into())
+        let outcome = match digest.filter(|digest| digest.algorithm() == algorithm.digest()) {
+            Some(digest) => key.verify_digest_sig(digest, signature),
+            None => key.verify_sig(message, signature),
+        };
+        outcome.map_err(|_| TokenErrorKind::BadSignature.into())
     }
 
     /// A usable key for verifying signatures, or nothing.
@@ -93,7 +107,7 @@ impl SigningKey {
             cloud_instance_name: jwk.cloud_instance_name.map(Into::into),
             endorsements: jwk.endorsements.unwrap_or_default().into(),
             parsed: parsed.collect::<Option<_>>()?,
-            fingerprint: token_digest(json),
+            fingerprint: sha256(json),
         })
     }
 }
@@ -359,6 +373,6 @@ pub(super) mod tests {
     fn of_two_keys_with_one_id_the_first_counts() {
         let [first, second] = [ec_jwk("k"), ec_jwk("k")];
         let keys = parse_jwks(json!({ "keys": [first, second] }).to_string().as_bytes()).unwrap();
-        assert_eq!(keys["k"].fingerprint, token_digest(&first.to_string()));
+        assert_eq!(keys["k"].fingerprint, sha256(&first.to_string()));
     }
 }

@@ -4,24 +4,30 @@ mod algorithm;
 mod bearer;
 mod claims;
 mod error;
+mod header;
 mod jwk;
 mod jwks_client;
 mod key_set;
 mod key_source;
+mod lifetime;
+mod members;
+mod memory;
 mod metadata;
 mod token;
 
+pub(crate) use self::jwks_client::transport_or_default;
 pub use self::{
     algorithm::Algorithm,
     bearer::bearer,
-    claims::{Claims, Lifetime},
+    claims::Claims,
     error::{TokenError, TokenErrorKind},
     jwk::SigningKey,
     jwks_client::{JwksClient, JwksClientBuilder},
     key_source::{KeyError, KeyErrorKind, KeyLookup, KeySource, StaticKeys},
+    lifetime::{Lifetime, TokenTimes},
+    memory::{Recall, TokenMemory},
     token::{UnverifiedToken, VerifiedJwt},
 };
-pub(crate) use self::{jwks_client::transport_or_default, token::token_digest};
 
 /// The longest token that is looked at.
 pub(crate) const MAX_TOKEN: usize = 16 * 1024;

@@ -4,8 +4,9 @@ use aws_lc_rs::digest;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::{
-    Algorithm, Claims, KeyLookup, KeySource, MAX_TOKEN, SigningKey, TokenError, TokenErrorKind, claims::Members,
-    jwk::MAX_KID,
+    Algorithm, Claims, KeyLookup, KeySource, MAX_TOKEN, SigningKey, TokenError, TokenErrorKind,
+    header::Header,
+    memory::{Proven, Trace},
 };
 
 /// A signed JWT ([RFC 7515](https://www.rfc-editor.org/rfc/rfc7515)) in the form it must have, its signature not checked
@@ -17,13 +18,12 @@ use super::{
 /// assert_eq!(error.kind(), TokenErrorKind::AlgorithmNotAllowed);
 /// ```
 pub struct UnverifiedToken<'a> {
-    token: &'a str,
-    signing_input: &'a str,
+    parts: Parts<'a>,
     signature: Vec<u8>,
-    algorithm: Algorithm,
-    kid: Box<str>,
-    offers_key: bool,
+    header: Arc<Header>,
     claims: Claims,
+    /// There when somebody may want to remember the token.
+    pub(super) trace: Option<Trace>,
 }
 
 impl<'a> UnverifiedToken<'a> {
@@ -39,28 +39,38 @@ impl<'a> UnverifiedToken<'a> {
     /// [`TokenErrorKind::AlgorithmNotAllowed`], [`TokenErrorKind::CriticalHeader`], [`TokenErrorKind::TypeNotAllowed`],
     /// [`TokenErrorKind::NotForThisApi`] or [`TokenErrorKind::MissingKeyId`].
     pub fn parse(token: &'a str) -> Result<Self, TokenError> {
-        let Compact { signing_input, payload, signature, algorithm, kid, offers_key } = Compact::parse(token)?;
-        let claims = Claims::parse(&payload)?;
-        Ok(Self { token, signing_input, signature, algorithm, kid, offers_key, claims })
+        let parts = Parts::split(token)?;
+        Self::read(&parts, Arc::new(Header::parse(parts.header)?), None)
+    }
+
+    /// The rest of a token whose header is judged.
+    pub(super) fn read(parts: &Parts<'a>, header: Arc<Header>, trace: Option<Trace>) -> Result<Self, TokenError> {
+        let payload = decode(parts.payload)?;
+        let signature = decode(parts.signature)?;
+        if signature.is_empty() {
+            return Err(TokenErrorKind::MalformedToken.into());
+        }
+        let claims = Claims::parse(payload)?;
+        Ok(Self { parts: *parts, signature, header, claims, trace })
     }
 
     /// `kid`: the id of the key that signed it, by its own word.
     #[must_use]
     pub fn kid(&self) -> &str {
-        &self.kid
+        &self.header.kid
     }
 
     /// `alg`.
     #[must_use]
-    pub const fn algorithm(&self) -> Algorithm {
-        self.algorithm
+    pub fn algorithm(&self) -> Algorithm {
+        self.header.algorithm
     }
 
     /// Whether the header brings or names a key of its own (`jwk`, `jku`, `x5u`). It is never used; an issuer that never
     /// sends one may be held to that.
     #[must_use]
-    pub const fn offers_key(&self) -> bool {
-        self.offers_key
+    pub fn offers_key(&self) -> bool {
+        self.header.offers_key
     }
 
     /// The claims before the signature is checked: only for choosing keys and for refusing early.
@@ -70,7 +80,8 @@ impl<'a> UnverifiedToken<'a> {
     }
 
     /// Looks the key up and checks the signature. The algorithm must be one of `allowed` and one of the key's. No claim
-    /// is judged here.
+    /// is judged here; what was found out about [`UnverifiedToken::unverified_claims`] holds for the outcome, whose claims
+    /// are the same.
     ///
     /// # Errors
     ///
@@ -83,27 +94,28 @@ impl<'a> UnverifiedToken<'a> {
         issuer: &str,
         allowed: &[Algorithm],
     ) -> Result<VerifiedJwt, TokenError> {
-        if !allowed.contains(&self.algorithm) {
+        if !allowed.contains(&self.header.algorithm) {
             return Err(TokenErrorKind::AlgorithmNotAllowed.into());
         }
-        let key = keys.key(KeyLookup::new(issuer, &self.kid)).await?;
-        key.verify(self.algorithm, self.signing_input.as_bytes(), &self.signature)?;
-        Ok(VerifiedJwt { digest: token_digest(self.token), claims: self.claims, key })
+        let key = keys.key(KeyLookup::new(issuer, &self.header.kid)).await?;
+        let digest = self.trace.as_ref().map(|trace| &trace.signed);
+        key.verify(self.header.algorithm, self.parts.signing_input.as_bytes(), digest, &self.signature)?;
+        let proven = self.trace.map(|trace| trace.proven(self.parts.signature));
+        Ok(VerifiedJwt { claims: self.claims, key, header: self.header, proven })
     }
 }
 
-/// The compact form with its header judged; the payload can be anything.
-struct Compact<'a> {
-    signing_input: &'a str,
-    payload: Vec<u8>,
-    signature: Vec<u8>,
-    algorithm: Algorithm,
-    kid: Box<str>,
-    offers_key: bool,
+/// The three parts of the compact form, not decoded yet.
+#[derive(Clone, Copy)]
+pub(super) struct Parts<'a> {
+    pub(super) signing_input: &'a str,
+    pub(super) header: &'a str,
+    payload: &'a str,
+    pub(super) signature: &'a str,
 }
 
-impl<'a> Compact<'a> {
-    fn parse(token: &'a str) -> Result<Self, TokenError> {
+impl<'a> Parts<'a> {
+    pub(super) fn split(token: &'a str) -> Result<Self, TokenError> {
         const MALFORMED: TokenErrorKind = TokenErrorKind::MalformedToken;
         if token.len() > MAX_TOKEN {
             return Err(TokenErrorKind::TokenTooLarge.into());
@@ -113,46 +125,24 @@ impl<'a> Compact<'a> {
         if payload.contains('.') {
             return Err(MALFORMED.into());
         }
-        let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::from(MALFORMED));
-        let header = Members::parse(&decode(header)?)?;
-        let (algorithm, kid) = judge_header(&header)?;
-        let offers_key = ["jwk", "jku", "x5u"].iter().any(|name| header.get(name).is_some());
-        let (payload, signature) = (decode(payload)?, decode(signature)?);
-        if signature.is_empty() {
-            return Err(MALFORMED.into());
-        }
-        Ok(Self { signing_input, payload, signature, algorithm, kid, offers_key })
+        Ok(Self { signing_input, header, payload, signature })
     }
 }
 
-/// `alg` and `kid` of a header that may be worked with.
-fn judge_header(header: &Members) -> Result<(Algorithm, Box<str>), TokenError> {
-    let algorithm = header.get("alg").and_then(|alg| alg.text()).and_then(Algorithm::named);
-    let algorithm = algorithm.ok_or(TokenErrorKind::AlgorithmNotAllowed)?;
-    if header.get("crit").is_some() {
-        return Err(TokenErrorKind::CriticalHeader.into());
-    }
-    if header.get("typ").is_some_and(|typ| !matches!(typ.text(), Some("JWT" | "at+jwt"))) {
-        return Err(TokenErrorKind::TypeNotAllowed.into());
-    }
-    if header.get("nonce").is_some() {
-        return Err(TokenErrorKind::NotForThisApi.into());
-    }
-    let kid = header.get("kid").and_then(|kid| kid.text()).filter(|kid| (1..=MAX_KID).contains(&kid.len()));
-    Ok((algorithm, kid.ok_or(TokenErrorKind::MissingKeyId)?.into()))
+fn decode(part: &str) -> Result<Vec<u8>, TokenError> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenErrorKind::MalformedToken.into())
 }
 
-/// SHA-256 of a token: what a cache of verified tokens is keyed by.
-pub(crate) fn token_digest(token: &str) -> [u8; 32] {
+pub(super) fn sha256(text: &str) -> [u8; 32] {
     let mut out = [0; 32];
-    let digest = digest::digest(&digest::SHA256, token.as_bytes());
+    let digest = digest::digest(&digest::SHA256, text.as_bytes());
     out.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
     out
 }
 
 impl fmt::Debug for UnverifiedToken<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UnverifiedToken").field("algorithm", &self.algorithm).finish_non_exhaustive()
+        f.debug_struct("UnverifiedToken").field("algorithm", &self.header.algorithm).finish_non_exhaustive()
     }
 }
 
@@ -161,7 +151,9 @@ impl fmt::Debug for UnverifiedToken<'_> {
 pub struct VerifiedJwt {
     claims: Claims,
     key: Arc<SigningKey>,
-    digest: [u8; 32],
+    pub(super) header: Arc<Header>,
+    /// There when somebody may want to remember the token.
+    pub(super) proven: Option<Proven>,
 }
 
 impl VerifiedJwt {
@@ -182,12 +174,6 @@ impl VerifiedJwt {
     pub const fn key(&self) -> &Arc<SigningKey> {
         &self.key
     }
-
-    /// SHA-256 of the whole token: the key for a cache of verified tokens.
-    #[must_use]
-    pub const fn digest(&self) -> [u8; 32] {
-        self.digest
-    }
 }
 
 impl fmt::Debug for VerifiedJwt {
@@ -205,10 +191,17 @@ mod tests {
 
     /// Checks form, header and signature, whatever the payload is.
     fn accepts(jws: &str, jwks: &Value) -> Result<(), TokenError> {
-        let Compact { signing_input, signature, algorithm, kid, .. } = Compact::parse(jws)?;
+        let parts = Parts::split(jws)?;
+        let header = Header::parse(parts.header)?;
+        let (_payload, signature) = (decode(parts.payload)?, decode(parts.signature)?);
         let keys = parse_jwks(jwks.to_string().as_bytes())?;
-        let key = keys.get(&kid).ok_or(KeyErrorKind::Unknown).map_err(crate::KeyError::from)?;
-        key.verify(algorithm, signing_input.as_bytes(), &signature)
+        let key = keys.get(&header.kid).ok_or(KeyErrorKind::Unknown).map_err(crate::KeyError::from)?;
+        let outcome = key.verify(header.algorithm, parts.signing_input.as_bytes(), None, &signature);
+        // With the digest at hand it is the same.
+        let digest = digest::digest(&digest::SHA256, parts.signing_input.as_bytes());
+        let again = key.verify(header.algorithm, parts.signing_input.as_bytes(), Some(&digest), &signature);
+        assert_eq!(outcome.is_ok(), again.is_ok());
+        outcome
     }
 
     #[test]

@@ -7,20 +7,19 @@ use time::OffsetDateTime;
 
 use super::{
     TenantPolicy, UntrustedDisplay,
-    issuer::Issuers,
+    common::{Ground, Setup, setup_setters},
     principal::{TokenVersion, check_types, display, has_more_groups, id, tenant_of},
-    validator::ALLOWED,
 };
 use crate::{
     AccessToken, Authority, BuildError, Claims, ClientId, Clock, HttpTransport, KeySource, Lifetime, ObjectId, Secret,
-    SystemClock, TenantId, TokenError, TokenErrorKind, UnverifiedToken, UserKey,
+    TenantId, TokenError, TokenErrorKind, TokenTimes, UnverifiedToken, UserKey,
 };
 
 /// Validates the id tokens that Entra issues to your application when a user signs in.
 ///
 /// An id token says who signed in, to the application that asked. It is no access token: an API never accepts one, and
-/// what looks like an access token is refused here. The order of checks: form and header, tenant policy and issuer, key,
-/// signature, issuer and cloud of the key, audience, lifetime, nonce, age of the sign-in. See
+/// what looks like an access token is refused here. The order of checks: form and header, tenant policy and issuer,
+/// audience, lifetime, key, signature, issuer and cloud of the key, nonce, age of the sign-in. See
 /// <https://learn.microsoft.com/entra/identity-platform/id-tokens#validate-tokens>.
 ///
 /// ```no_run
@@ -42,27 +41,15 @@ pub struct IdTokenValidator(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    issuers: Issuers,
+    ground: Ground,
     client: ClientId,
-    keys: Arc<dyn KeySource>,
-    clock: Arc<dyn Clock>,
-    lifetime: Lifetime,
     max_sign_in_age: Option<Duration>,
 }
 
 impl IdTokenValidator {
     /// Starts a validator for the id tokens that this cloud issues to that client, for users of tenants of that policy.
     pub fn builder(authority: Authority, client: ClientId, policy: TenantPolicy) -> IdTokenValidatorBuilder {
-        IdTokenValidatorBuilder {
-            authority,
-            client,
-            policy,
-            keys: None,
-            transport: None,
-            clock: Arc::new(SystemClock),
-            lifetime: Lifetime::default(),
-            max_sign_in_age: None,
-        }
+        IdTokenValidatorBuilder { setup: Setup::new(authority, policy), client, max_sign_in_age: None }
     }
 
     /// Validates an id token whose `nonce` must be the one that was sent with the sign-in.
@@ -98,23 +85,22 @@ const OF_ACCESS_TOKENS: &[&str] = &["scp", "idtyp", "azpacr", "appidacr"];
 impl Inner {
     async fn validate(&self, token: &str, nonce: Option<&Secret>) -> Result<IdToken, TokenError> {
         let unverified = UnverifiedToken::parse(token)?;
-        let issued = self.issuers.judge(unverified.unverified_claims())?;
+        let claims = unverified.unverified_claims();
+        let issued = self.ground.judge_issuer(claims)?;
         if issued.version != TokenVersion::V2 {
             return Err(TokenErrorKind::IssuerMismatch.into());
         }
-        let verified = unverified.verify(&*self.keys, &issued.issuer, ALLOWED).await?;
-        self.issuers.judge_key(verified.key(), &issued)?;
-        let claims = verified.into_claims();
-        check_types(&claims)?;
-        if OF_ACCESS_TOKENS.iter().any(|name| claims.raw(name).is_some()) {
+        check_types(claims)?;
+        if OF_ACCESS_TOKENS.iter().any(|name| claims.has(name)) {
             return Err(TokenErrorKind::TypeNotAllowed.into());
         }
-        self.judge_audience(&claims)?;
-        let now = self.clock.now();
-        let expires_on = claims.check_lifetime(now, self.lifetime)?;
+        self.judge_audience(claims)?;
+        let now = self.ground.clock.now();
+        let times = self.ground.judge_times(claims, now)?;
+        let claims = self.ground.verify(unverified, &issued).await?.into_claims();
         judge_nonce(&claims, nonce)?;
         self.judge_sign_in(&claims, now)?;
-        IdToken::read(claims, expires_on, Secret::new(token))
+        IdToken::read(claims, times, Secret::new(token))
     }
 
     /// `aud` holds this client. Where others stand beside it `azp` must say that this client asked; where `azp` is there
@@ -141,10 +127,10 @@ impl Inner {
         let signed_in = claims.numeric_date("auth_time")?;
         let Some(max_age) = self.max_sign_in_age else { return Ok(()) };
         let signed_in = signed_in.ok_or(TokenErrorKind::MissingClaim)?;
-        if signed_in > now + self.lifetime.leeway() {
+        if signed_in > now + self.ground.lifetime.leeway() {
             return Err(TokenErrorKind::NotYetValid.into());
         }
-        if now - signed_in > max_age + self.lifetime.leeway() {
+        if now - signed_in > max_age + self.ground.lifetime.leeway() {
             return Err(TokenErrorKind::TooOld.into());
         }
         Ok(())
@@ -188,14 +174,14 @@ struct Content {
 }
 
 impl IdToken {
-    fn read(claims: Claims, expires_on: OffsetDateTime, raw: Secret) -> Result<Self, TokenError> {
+    fn read(claims: Claims, times: TokenTimes, raw: Secret) -> Result<Self, TokenError> {
         Ok(Self(Arc::new(Content {
             tenant: tenant_of(&claims)?,
             object_id: id(claims.required_string("oid")?)?,
             subject: claims.required_string("sub")?.into(),
-            issued_at: claims.required_numeric_date("iat")?,
+            issued_at: times.issued_at().ok_or(TokenErrorKind::MissingClaim)?,
             authenticated_at: claims.numeric_date("auth_time")?,
-            expires_on,
+            expires_on: times.expires_on(),
             roles: claims.strings("roles")?.unwrap_or_default(),
             groups: claims.strings("groups")?,
             raw,
@@ -350,41 +336,13 @@ impl fmt::Debug for IdToken {
 /// Settings of an [`IdTokenValidator`].
 #[must_use]
 pub struct IdTokenValidatorBuilder {
-    authority: Authority,
+    setup: Setup,
     client: ClientId,
-    policy: TenantPolicy,
-    keys: Option<Arc<dyn KeySource>>,
-    transport: Option<Arc<dyn HttpTransport>>,
-    clock: Arc<dyn Clock>,
-    lifetime: Lifetime,
     max_sign_in_age: Option<Duration>,
 }
 
 impl IdTokenValidatorBuilder {
-    /// Where the keys come from. Default: [`TenantKeys`](crate::TenantKeys) of this authority and policy.
-    pub fn keys(mut self, keys: Arc<dyn KeySource>) -> Self {
-        self.keys = Some(keys);
-        self
-    }
-
-    /// How the default keys are fetched. Default: `ReqwestTransport`, with feature `reqwest`.
-    pub fn transport(mut self, transport: Arc<dyn HttpTransport>) -> Self {
-        self.transport = Some(transport);
-        self
-    }
-
-    /// The clock that lifetimes are judged by. Default [`SystemClock`].
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
-        self
-    }
-
-    /// How far the clocks of Entra and of this machine may differ, and how long a token may live. Default 60 s and
-    /// 25 hours. A [`Duration`] sets the difference alone.
-    pub fn lifetime(mut self, lifetime: impl Into<Lifetime>) -> Self {
-        self.lifetime = lifetime.into();
-        self
-    }
+    setup_setters!();
 
     /// How long ago the user may have signed in (`auth_time`, an optional claim that the registration must ask for; send
     /// the same number of seconds as `max_age` in the authorize request). Default: not judged.
@@ -399,18 +357,9 @@ impl IdTokenValidatorBuilder {
     ///
     /// With a tenant policy that can let nobody in, or without a transport when feature `reqwest` is off. The developer.
     pub fn build(self) -> Result<IdTokenValidator, BuildError> {
-        let issuers = Issuers { authority: self.authority, v1_issuer: None, policy: self.policy };
-        issuers.check()?;
-        let keys = match self.keys {
-            Some(keys) => keys,
-            None => issuers.own_keys(self.transport, &self.clock)?,
-        };
         Ok(IdTokenValidator(Arc::new(Inner {
-            issuers,
+            ground: self.setup.build()?,
             client: self.client,
-            keys,
-            clock: self.clock,
-            lifetime: self.lifetime,
             max_sign_in_age: self.max_sign_in_age,
         })))
     }
@@ -419,8 +368,8 @@ impl IdTokenValidatorBuilder {
 impl fmt::Debug for IdTokenValidatorBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IdTokenValidatorBuilder")
-            .field("authority", &self.authority)
-            .field("policy", &self.policy)
+            .field("authority", &self.setup.authority)
+            .field("policy", &self.setup.policy)
             .finish_non_exhaustive()
     }
 }

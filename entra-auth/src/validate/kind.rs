@@ -129,19 +129,19 @@ macro_rules! shared {
             /// `exp`: when the token ends.
             #[must_use]
             pub fn expires_on(&self) -> OffsetDateTime {
-                self.0.expires_on
+                self.0.times.expires_on()
             }
 
             /// `iat`: when the token was issued.
             #[must_use]
             pub fn issued_at(&self) -> Option<OffsetDateTime> {
-                self.0.time("iat")
+                self.0.times.issued_at()
             }
 
             /// `nbf`: from when on the token counts.
             #[must_use]
             pub fn not_before(&self) -> Option<OffsetDateTime> {
-                self.0.time("nbf")
+                self.0.times.not_before()
             }
 
             /// `iss`: who issued the token.
@@ -214,7 +214,7 @@ macro_rules! shared {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.debug_struct(stringify!($type))
                     .field("tenant", &self.0.tenant)
-                    .field("expires_on", &self.0.expires_on)
+                    .field("expires_on", &self.expires_on())
                     .finish_non_exhaustive()
             }
         }
@@ -291,12 +291,12 @@ impl UserToken {
     #[cfg(feature = "test-util")]
     #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
     pub fn trusted(claims: &serde_json::Value, raw: impl Into<Secret>) -> Result<Self, TokenError> {
-        let claims = Claims::parse(claims.to_string().as_bytes())?;
+        let claims = Claims::parse(claims.to_string().into_bytes())?;
         let version = match claims.string("ver")? {
             Some("1.0") => TokenVersion::V1,
             _ => TokenVersion::V2,
         };
-        let expires_on = claims.required_numeric_date("exp")?;
-        ValidatedToken::classify(Principal::read(claims, version, expires_on, raw.into())?, false)?.into_user()
+        let times = claims.times()?;
+        ValidatedToken::classify(Principal::read(claims, version, times, raw.into())?, false)?.into_user()
     }
 }

@@ -1,13 +1,13 @@
 //! Validation of Entra's tokens: who may come in, who signed in, and what a token says.
 
 mod assertion;
+mod common;
 mod groups;
 mod id_token;
 mod issuer;
 mod kind;
 mod policy;
 mod principal;
-mod remembered;
 mod tenant_keys;
 mod validator;
 

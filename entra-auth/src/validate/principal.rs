@@ -1,6 +1,4 @@
-use time::OffsetDateTime;
-
-use crate::{Claims, ClientId, ObjectId, Secret, TenantId, TokenError, TokenErrorKind};
+use crate::{Claims, ClientId, ObjectId, Secret, TenantId, TokenError, TokenErrorKind, TokenTimes};
 
 /// The version of an access token: the resource's registration decides it, not the endpoint that was asked.
 #[non_exhaustive]
@@ -85,7 +83,7 @@ pub(super) struct Principal {
     pub(super) capabilities: Vec<String>,
     pub(super) idtyp: Option<TokenType>,
     pub(super) version: TokenVersion,
-    pub(super) expires_on: OffsetDateTime,
+    pub(super) times: TokenTimes,
     pub(super) claims: Claims,
     pub(super) raw: Secret,
 }
@@ -102,7 +100,7 @@ impl Principal {
     pub(super) fn read(
         claims: Claims,
         version: TokenVersion,
-        expires_on: OffsetDateTime,
+        times: TokenTimes,
         raw: Secret,
     ) -> Result<Self, TokenError> {
         check_types(&claims)?;
@@ -139,7 +137,7 @@ impl Principal {
             capabilities: claims.strings("xms_cc")?.unwrap_or_default(),
             idtyp,
             version,
-            expires_on,
+            times,
             raw,
             claims,
         })
@@ -147,11 +145,6 @@ impl Principal {
 
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.claims.string(name).ok().flatten()
-    }
-
-    /// A time whose form has been checked with the lifetime.
-    pub(super) fn time(&self, name: &str) -> Option<OffsetDateTime> {
-        self.claims.numeric_date(name).ok().flatten()
     }
 }
 
@@ -164,7 +157,7 @@ pub(super) fn check_types(claims: &Claims) -> Result<(), TokenError> {
         claims.strings(name)?;
     }
     // Entra never sends these to an application.
-    if ["actor", "actortoken"].iter().any(|name| claims.raw(name).is_some()) {
+    if ["actor", "actortoken"].iter().any(|name| claims.has(name)) {
         return Err(TokenErrorKind::ActorNotAllowed.into());
     }
     Ok(())

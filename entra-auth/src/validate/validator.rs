@@ -5,20 +5,19 @@ use time::OffsetDateTime;
 
 use super::{
     AllowedCallers, TenantPolicy, ValidatedToken,
-    issuer::Issuers,
+    common::{Ground, Setup, setup_setters},
     principal::{Principal, TokenVersion},
-    remembered::Remembered,
 };
 use crate::{
-    Algorithm, Authority, BuildError, Claims, Clock, HttpTransport, KeySource, Lifetime, Secret, SystemClock,
-    TokenError, TokenErrorKind, UnverifiedToken, bearer,
-    jwt::{MAX_TOKEN, token_digest},
+    Authority, BuildError, Claims, Clock, HttpTransport, KeySource, Lifetime, Recall, Secret, TokenError,
+    TokenErrorKind, TokenMemory, TokenTimes, bearer,
 };
 
 /// Validates the access tokens that Entra issues for your API, version 1 and 2. A clone is an `Arc` clone.
 ///
-/// The order of checks: form and header, tenant policy and issuer, key, signature, issuer and cloud of the key, audience,
-/// lifetime, kind of token, caller. The first failure ends it. See
+/// The order of checks: form and header, tenant policy and issuer, audience, lifetime, key, signature, issuer and cloud of
+/// the key, kind of token, caller. The first failure ends it; what is for somebody else or has ended costs no signature. A
+/// token that was validated a short time ago is remembered ([`AccessTokenValidatorBuilder::remember`]). See
 /// <https://learn.microsoft.com/entra/identity-platform/claims-validation>.
 ///
 /// ```no_run
@@ -44,16 +43,13 @@ pub struct AccessTokenValidator(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    issuers: Issuers,
+    ground: Ground,
     audiences: Vec<String>,
-    keys: Arc<dyn KeySource>,
-    clock: Arc<dyn Clock>,
-    lifetime: Lifetime,
     user_callers: AllowedCallers,
     app_callers: AllowedCallers,
     infer_app_tokens: bool,
     max_token_age: Option<Duration>,
-    remembered: Remembered,
+    remembered: TokenMemory<ValidatedToken>,
 }
 
 impl AccessTokenValidator {
@@ -67,14 +63,8 @@ impl AccessTokenValidator {
         policy: TenantPolicy,
     ) -> AccessTokenValidatorBuilder {
         AccessTokenValidatorBuilder {
-            authority,
-            v1_issuer: None,
+            setup: Setup::new(authority, policy),
             audiences: audiences.into_iter().map(Into::into).collect(),
-            policy,
-            keys: None,
-            transport: None,
-            clock: Arc::new(SystemClock),
-            lifetime: Lifetime::default(),
             user_callers: AllowedCallers::Any,
             app_callers: AllowedCallers::nobody(),
             infer_app_tokens: false,
@@ -111,44 +101,33 @@ fn note(error: TokenError) -> TokenError {
     error
 }
 
-/// Entra signs tokens with this alone, whatever else its keys could do.
-pub(super) const ALLOWED: &[Algorithm] = &[Algorithm::RS256];
-
 impl Inner {
     async fn validate(&self, token: &str) -> Result<ValidatedToken, TokenError> {
-        if token.len() > MAX_TOKEN {
-            return Err(TokenErrorKind::TokenTooLarge.into());
-        }
-        let digest = token_digest(token);
-        // Read before the work: if a key disappears meanwhile, the outcome is remembered for a state that is gone.
-        let revision = self.keys.revision();
-        if let Some(known) = self.remembered.get(&digest, revision) {
-            self.judge_times(&known.principal().claims)?;
-            return Ok(known);
-        }
-        let unverified = UnverifiedToken::parse(token)?;
-        let issued = self.issuers.judge(unverified.unverified_claims())?;
-        let verified = unverified.verify(&*self.keys, &issued.issuer, ALLOWED).await?;
-        self.issuers.judge_key(verified.key(), &issued)?;
-        let claims = verified.into_claims();
+        let now = self.ground.clock.now();
+        let unverified = match self.remembered.recall(token, self.ground.keys.revision(), now)? {
+            Recall::Known(known) => {
+                self.judge_age(&known.principal().times, now)?;
+                return Ok(known);
+            }
+            Recall::Unknown(unverified) => unverified,
+        };
+        let claims = unverified.unverified_claims();
+        let issued = self.ground.judge_issuer(claims)?;
         self.judge_audience(claims.audience()?)?;
-        let expires_on = self.judge_times(&claims)?;
-        let validated = self.judge_kind(claims, issued.version, expires_on, token)?;
-        self.remembered.put(digest, revision, validated.clone());
+        let times = self.ground.judge_times(claims, now)?;
+        self.judge_age(&times, now)?;
+        let verified = self.ground.verify(unverified, &issued).await?;
+        let validated = self.judge_kind(verified.claims().clone(), issued.version, times, token)?;
+        self.remembered.keep(verified, times, &validated);
         Ok(validated)
     }
 
-    /// Lifetime and age, on every use of a token.
-    fn judge_times(&self, claims: &Claims) -> Result<OffsetDateTime, TokenError> {
-        let now = self.clock.now();
-        let expires_on = claims.check_lifetime(now, self.lifetime)?;
-        if let Some(max_age) = self.max_token_age {
-            let issued_at = claims.required_numeric_date("iat")?;
-            if now - issued_at > max_age + self.lifetime.leeway() {
-                return Err(TokenErrorKind::TooOld.into());
-            }
+    /// The age of the token, where it matters.
+    fn judge_age(&self, times: &TokenTimes, now: OffsetDateTime) -> Result<(), TokenError> {
+        match self.max_token_age {
+            Some(max_age) => times.check_age(now, max_age, self.ground.lifetime.leeway()),
+            None => Ok(()),
         }
-        Ok(expires_on)
     }
 
     fn judge_audience(&self, audience: &str) -> Result<(), TokenError> {
@@ -162,10 +141,10 @@ impl Inner {
         &self,
         claims: Claims,
         version: TokenVersion,
-        expires_on: OffsetDateTime,
+        times: TokenTimes,
         token: &str,
     ) -> Result<ValidatedToken, TokenError> {
-        let principal = Principal::read(claims, version, expires_on, Secret::new(token))?;
+        let principal = Principal::read(claims, version, times, Secret::new(token))?;
         let token = ValidatedToken::classify(principal, self.infer_app_tokens)?;
         let caller = token.principal().caller.as_ref();
         match &token {
@@ -185,14 +164,8 @@ impl Inner {
 /// Settings of an [`AccessTokenValidator`].
 #[must_use]
 pub struct AccessTokenValidatorBuilder {
-    authority: Authority,
-    v1_issuer: Option<String>,
+    setup: Setup,
     audiences: Vec<String>,
-    policy: TenantPolicy,
-    keys: Option<Arc<dyn KeySource>>,
-    transport: Option<Arc<dyn HttpTransport>>,
-    clock: Arc<dyn Clock>,
-    lifetime: Lifetime,
     user_callers: AllowedCallers,
     app_callers: AllowedCallers,
     infer_app_tokens: bool,
@@ -201,34 +174,11 @@ pub struct AccessTokenValidatorBuilder {
 }
 
 impl AccessTokenValidatorBuilder {
-    /// Where the keys come from. Default: [`TenantKeys`](crate::TenantKeys) of this authority and policy.
-    pub fn keys(mut self, keys: Arc<dyn KeySource>) -> Self {
-        self.keys = Some(keys);
-        self
-    }
-
-    /// How the default keys are fetched. Default: `ReqwestTransport`, with feature `reqwest`.
-    pub fn transport(mut self, transport: Arc<dyn HttpTransport>) -> Self {
-        self.transport = Some(transport);
-        self
-    }
-
-    /// The clock that lifetimes are judged by. Default [`SystemClock`].
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
-        self
-    }
+    setup_setters!();
 
     /// How far the clocks of Entra and of this machine may differ. Default 60 s, at most 300 s.
     pub fn leeway(mut self, leeway: Duration) -> Self {
-        self.lifetime = Lifetime::new(leeway);
-        self
-    }
-
-    /// Leeway and longest life of a token. Default 60 s and 25 hours. Long-lived tokens of clients that handle claims
-    /// challenges can reach 28 hours.
-    pub fn lifetime(mut self, lifetime: Lifetime) -> Self {
-        self.lifetime = lifetime;
+        self.setup.lifetime = Lifetime::new(leeway);
         self
     }
 
@@ -242,7 +192,7 @@ impl AccessTokenValidatorBuilder {
     /// The issuer of version 1 tokens, with `{tenantid}` for the tenant, for clouds where it is not known.
     /// Default: `https://sts.windows.net/{tenantid}/` in the public cloud.
     pub fn v1_issuer(mut self, template: impl Into<String>) -> Self {
-        self.v1_issuer = Some(template.into());
+        self.setup.v1_issuer = Some(template.into());
         self
     }
 
@@ -267,8 +217,8 @@ impl AccessTokenValidatorBuilder {
         self
     }
 
-    /// How many validated tokens are remembered (for 5 minutes at most, until a key disappears). Default 4,096, about
-    /// 4 KiB each; 0 remembers none.
+    /// How many validated tokens are remembered: for five minutes at most, until a key disappears, never beyond their end.
+    /// Default 4,096, about 4 KiB each; 0 remembers none, so that every request costs a signature. See [`TokenMemory`].
     pub const fn remember(mut self, tokens: usize) -> Self {
         self.remember = tokens;
         self
@@ -286,23 +236,15 @@ impl AccessTokenValidatorBuilder {
                 "a validator needs the audiences that tokens are accepted for, none of them empty",
             ));
         }
-        let issuers = Issuers { authority: self.authority, v1_issuer: self.v1_issuer, policy: self.policy };
-        issuers.check()?;
-        let keys = match self.keys {
-            Some(keys) => keys,
-            None => issuers.own_keys(self.transport, &self.clock)?,
-        };
+        let ground = self.setup.build()?;
         Ok(AccessTokenValidator(Arc::new(Inner {
-            issuers,
+            remembered: TokenMemory::new(self.remember, ground.lifetime),
+            ground,
             audiences: self.audiences,
-            keys,
-            clock: self.clock,
-            lifetime: self.lifetime,
             user_callers: self.user_callers,
             app_callers: self.app_callers,
             infer_app_tokens: self.infer_app_tokens,
             max_token_age: self.max_token_age,
-            remembered: Remembered::new(self.remember),
         })))
     }
 }
@@ -310,9 +252,9 @@ impl AccessTokenValidatorBuilder {
 impl fmt::Debug for AccessTokenValidatorBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AccessTokenValidatorBuilder")
-            .field("authority", &self.authority)
+            .field("authority", &self.setup.authority)
             .field("audiences", &self.audiences)
-            .field("policy", &self.policy)
+            .field("policy", &self.setup.policy)
             .finish_non_exhaustive()
     }
 }
