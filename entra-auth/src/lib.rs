@@ -166,6 +166,8 @@ mod book {
     mod hardening {}
     #[doc = include_str!("../../docs/src/coming-from.md")]
     mod coming_from {}
+    #[doc = include_str!("../../docs/src/web-login.md")]
+    mod web_login {}
     #[doc = include_str!("../../docs/src/authorities.md")]
     mod authorities {}
 }

@@ -205,7 +205,10 @@ async fn api_story(State(app): State<Arc<App>>, headers: HeaderMap) -> Response 
 /// The story of a session's user: their own token for the API, judged as any other caller's.
 async fn story_of(app: &App, session: &Session) -> Result<String, NoStory> {
     let token = app.users.credential(&session.user).get_token(&TokenRequest::new(app.api_scope.clone())).await;
-    let token = token.map_err(|error| NoStory::Downstream(error, HeaderMap::new(), StatusCode::BAD_GATEWAY))?;
+    let token = token.map_err(|error| {
+        let status = if asks_the_user(&error) { StatusCode::UNAUTHORIZED } else { StatusCode::BAD_GATEWAY };
+        NoStory::Downstream(error, HeaderMap::new(), status)
+    })?;
     app.stories.of_token(token.expose()).await
 }
 

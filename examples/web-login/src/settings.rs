@@ -91,7 +91,7 @@ pub(crate) fn read<L: Fn(&str) -> Option<String>>(mut settings: Settings<L>) -> 
             service,
             graph: graph?.or_else(|| Url::parse("https://graph.microsoft.com").ok())?,
             sealer: sealer?,
-            session: Duration::from_secs(session?.unwrap_or(8 * 3600).clamp(60, 24 * 3600)),
+            session: Duration::from_secs(session?.unwrap_or(8 * 3600).clamp(1, 24 * 3600)),
         })
     })
 }

@@ -76,13 +76,29 @@ async fn answers_and_cookies_say_how_browsers_must_treat_them() {
         assert_eq!(page.header("x-frame-options"), "DENY");
         assert_eq!(page.header("referrer-policy"), "no-referrer");
     }
-    // Behind https the cookies belong to this host alone.
-    let base = [("WEB_BASE_URL", "https://app.example")];
-    let mut command = command(&support::settings(&sandbox, &base), &["--serve"]);
-    command.env("PORT", "0");
-    // It announces the public address; the port that it took is not in it, so only the start is looked at here.
-    let public = Application::start(command).await;
+    // Behind https the cookies belong to this host alone. It announces the public address, so the port is chosen here.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let changes = [("WEB_BASE_URL", "https://app.example"), ("PORT", port.as_str())];
+    let public = Application::serve(&sandbox, &changes).await;
     assert_eq!(public.base.as_str(), "https://app.example/");
+    let login = Browser::default().get(format!("http://127.0.0.1:{port}/login").parse().unwrap()).await;
+    let cookie = login.header("set-cookie");
+    assert!(cookie.starts_with("__Host-sign-in=") && cookie.ends_with("; Secure"), "{cookie}");
+    assert!(login.header("strict-transport-security").starts_with("max-age="));
+    let redirect =
+        login.location().unwrap().query_pairs().find(|(name, _)| name == "redirect_uri").unwrap().1.into_owned();
+    assert_eq!(redirect, "https://app.example/auth/callback");
+}
+
+#[tokio::test]
+async fn a_session_ends_by_itself() {
+    let (_sandbox, application) = world(&[("WEB_SESSION_SECONDS", "2")]).await;
+    let mut browser = Browser::default();
+    browser.sign_in(&application, &USER_ONE, "/me").await;
+    assert_eq!(browser.get(application.url("/api/story")).await.status, 200);
+    tokio::time::sleep(std::time::Duration::from_millis(2200)).await;
+    assert_eq!(browser.get(application.url("/api/story")).await.status, 401);
+    assert_eq!(browser.get(application.url("/me")).await.location().unwrap().path(), "/login");
 }
 
 #[tokio::test]
