@@ -95,8 +95,8 @@ pub use crate::identity::RequestIdentity;
 #[cfg(feature = "validate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
 pub use crate::jwt::{
-    Algorithm, Claims, JwksClient, JwksClientBuilder, KeyError, KeyErrorKind, KeyLookup, KeySource, Lifetime,
-    SigningKey, StaticKeys, TokenError, TokenErrorKind, UnverifiedToken, VerifiedJwt, bearer,
+    Algorithm, Claims, JwksClient, JwksClientBuilder, KeyError, KeyErrorKind, KeyLookup, KeySource, Lifetime, Recall,
+    SigningKey, StaticKeys, TokenError, TokenErrorKind, TokenMemory, TokenTimes, UnverifiedToken, VerifiedJwt, bearer,
 };
 #[cfg(feature = "acquire")]
 #[cfg_attr(docsrs, doc(cfg(feature = "acquire")))]
