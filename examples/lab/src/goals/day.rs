@@ -2,8 +2,9 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use entra_auth::{TokenCredential, TokenErrorKind, TokenRequest};
+use entra_auth::{Error, ErrorKind, TokenCredential, TokenErrorKind, TokenRequest};
 use serde_json::Value;
+use tokio::time::timeout;
 
 use crate::{
     Fault, Options, Outcome, Random, Setting,
@@ -453,7 +454,9 @@ impl Outbound {
 
     async fn step(&mut self) {
         for credential in &mut self.credentials {
-            let answer = credential.source.get_token(&credential.request).await;
+            // A token request ends long before this, one way or the other.
+            let answer = timeout(Duration::from_secs(60), credential.source.get_token(&credential.request)).await;
+            let answer = answer.unwrap_or_else(|_| Err(Error::new(ErrorKind::Transport, "no answer at all")));
             let truth = self.clock.true_now();
             let excused = credential.excused_until.is_some_and(|until| truth <= until);
             match answer {

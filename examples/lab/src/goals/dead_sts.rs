@@ -75,8 +75,8 @@ pub fn check(options: &Options, make: MakeUserSource) -> Result<Outcome, Fault> 
                         Err(_) => late += 1,
                     }
                 }
-                // After a few late turns there is nothing left to learn.
-                if late > 3 {
+                // After a few bad turns there is nothing left to learn.
+                if late > 3 || failed > 3 {
                     break;
                 }
             }

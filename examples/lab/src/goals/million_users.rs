@@ -10,14 +10,16 @@ use crate::{
 };
 
 /// How many users.
-pub const USERS: Setting = Setting::new("users", "1000000", "30000");
+pub const USERS: Setting = Setting::new("users", "1000000", "7000");
 /// The memory that the cache may take, in MiB.
 pub const CACHE_MIB: Setting = Setting::new("cache-mib", "64", "16");
+
+/// The size of each token, in bytes.
+pub const TOKEN_BYTES: Setting = Setting::new("token-bytes", "2000", "10000");
 
 const MIB: usize = 1 << 20;
 /// What there may be besides the cache: 96 MiB for a cache of 64 MiB.
 const HEADROOM: usize = 32 * MIB;
-const TOKEN_BYTES: usize = 2000;
 /// The last users are asked for again: what was used a moment ago is still there.
 const RECENT: usize = 100;
 
@@ -37,9 +39,10 @@ pub fn run(options: &Options) -> Result<Outcome, Fault> {
 /// When the measurement itself fails.
 pub fn check(options: &Options, make: MakeUserSource) -> Result<Outcome, Fault> {
     let (users, cache) = (options.number(&USERS)?, options.number(&CACHE_MIB)? * MIB);
+    let token_bytes = options.number(&TOKEN_BYTES)?;
     let limit = cache + HEADROOM;
     Builder::new_current_thread().enable_time().build()?.block_on(async {
-        let sts = Arc::new(Sts::new(Behaviour::AT_ONCE, TOKEN_BYTES, Random::new(options.seed)));
+        let sts = Arc::new(Sts::new(Behaviour::AT_ONCE, token_bytes, Random::new(options.seed)));
         let source = make(sts.clone(), Arc::new(WorldClock::new()), cache)?;
         let request = world::request("https://graph.microsoft.com/User.Read")?;
         let (mut wrong, mut errors) = (0, 0);
@@ -55,7 +58,7 @@ pub fn check(options: &Options, make: MakeUserSource) -> Result<Outcome, Fault> 
                 }
                 Err(_) => errors += 1,
             }
-            if number % 2000 == 0 {
+            if number % 1000 == 0 {
                 peak = peak.max(world::resident());
             }
         }
@@ -75,8 +78,8 @@ pub fn check(options: &Options, make: MakeUserSource) -> Result<Outcome, Fault> 
             .require("recent users are still in the cache", missed == 0)
             .note("users", users)
             .note("cache_mib", mib(cache))
-            .note("token_bytes", TOKEN_BYTES)
-            .note("tokens_mib", mib(users * TOKEN_BYTES))
+            .note("token_bytes", token_bytes)
+            .note("tokens_mib", mib(users * token_bytes))
             .note("requests", sent)
             .note("start_mib", mib(start))
             .note("recent_missed", missed))

@@ -65,7 +65,7 @@ pub const ALL: &[Goal] = &[
         id: "G7",
         claim: "1,000,000 users through the On-Behalf-Of cache of 64 MiB: resident memory grows by at most 96 MiB",
         takes: "40 s",
-        settings: &[million_users::USERS, million_users::CACHE_MIB],
+        settings: &[million_users::USERS, million_users::CACHE_MIB, million_users::TOKEN_BYTES],
         run: million_users::run,
     },
     Goal {

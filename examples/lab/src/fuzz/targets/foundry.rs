@@ -93,7 +93,7 @@ struct Body {
 }
 
 pub(super) fn make_response(_: &mut Random) -> Result<Box<dyn Harness>, Fault> {
-    Ok(Box::new(Body { seeds: corpus::files("foundry-client/tests/fixtures/bodies", "json")? }))
+    Ok(Box::new(Body { seeds: corpus::foundry_bodies()? }))
 }
 
 impl Harness for Body {
@@ -154,7 +154,7 @@ pub(super) fn make_answer(_: &mut Random) -> Result<Box<dyn Harness>, Fault> {
         .retry(RetryPolicy::never())
         .clock(clock()?)
         .build()?;
-    let mut seeds = corpus::files("foundry-client/tests/fixtures/bodies", "json")?;
+    let mut seeds = corpus::foundry_bodies()?;
     seeds.push(
         format!(r#"{{"error":{{"code":"invalid_prompt","message":"{CANARY}","param":"input","type":"x"}}}}"#)
             .into_bytes(),
