@@ -70,8 +70,8 @@ async fn serve(config: Config, sandbox: bool) -> ExitCode {
 /// What an operator should know at every start.
 fn announce(config: &Config) {
     eprintln!("note: sessions and refresh tokens are kept in memory; after a restart users sign in again");
-    if config.tenants == entra_auth::TenantPolicy::Any {
-        eprintln!("warning: ALLOWED_TENANT_IDS is *, so users of every tenant may sign in");
+    if config.tenants == entra_auth::TenantPolicy::AnyOrganization {
+        eprintln!("warning: ALLOWED_TENANT_IDS is *, so users of every organisation may sign in");
     }
     for (name, url) in [("AZURE_AUTHORITY_HOST", config.authority.url()), ("GRAPH_BASE_URL", &config.graph)] {
         if url.scheme() == "http" && is_loopback(url) {

@@ -263,6 +263,10 @@ async fn tenants_are_let_in_by_name() {
     assert!(page.body.contains("You cannot sign in here") && browser.cookie("session").is_none());
     assert!(Browser::default().sign_in(&application, &USER_ONE, "/story").await.body.contains("User One"));
     assert_eq!(sandbox.log(TOKENS).iter().filter(|entry| entry.field("assertion").is_some()).count(), 1);
+
+    let (_sandbox, application) = world(&[("ALLOWED_TENANT_IDS", "*")]).await;
+    assert!(application.log().contains("warning: ALLOWED_TENANT_IDS is *"), "{}", application.log());
+    assert_eq!(Browser::default().sign_in(&application, &USER_THREE, "/me").await.status, 200);
 }
 
 async fn token(sandbox: &Sandbox, tenant: &str, fields: &[(&str, &str)]) -> String {
