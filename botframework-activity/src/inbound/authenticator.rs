@@ -124,7 +124,7 @@ impl ChannelAuthenticator {
         }
         let (app_id, times) = self.judge_claims(token.unverified_claims(), now)?;
         let issuer = self.policy.cloud().issuer();
-        let verified = token.verify(&self.keys, issuer, ALGORITHMS).await?;
+        let verified = token.verify(&*self.keys, issuer, ALGORITHMS).await?;
         if verified.key().issuer().is_some_and(|of_key| of_key != issuer) {
             return Err(TokenErrorKind::KeyIssuerMismatch.into());
         }

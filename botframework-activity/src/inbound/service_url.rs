@@ -1,6 +1,7 @@
 use std::{
     collections::HashMap,
     fmt,
+    hash::{BuildHasherDefault, Hasher},
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -176,7 +177,24 @@ impl fmt::Display for ServiceUrl {
 
 /// Service URLs that good tokens carried and the policy allows, by their text: a bot sees few, again and again.
 #[derive(Default)]
-pub(super) struct KnownUrls(RwLock<HashMap<Box<str>, Arc<ServiceUrl>>>);
+pub(super) struct KnownUrls(RwLock<HashMap<Box<str>, Arc<ServiceUrl>, BuildHasherDefault<Fold>>>);
+
+/// A hash that need not withstand anyone: what it is made of is signed by the channel.
+#[derive(Default)]
+struct Fold(u64);
+
+impl Hasher for Fold {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for part in bytes.chunks(8) {
+            let word = part.iter().rev().fold(0, |word, b| word << 8 | u64::from(*b));
+            self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
+        }
+    }
+}
 
 impl KnownUrls {
     const CAPACITY: usize = 1024;

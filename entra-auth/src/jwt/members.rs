@@ -64,17 +64,11 @@ const DECIDING: &[&str] = &[
 impl Members {
     /// Reads an object of at most 32 levels and 512 members.
     pub(super) fn parse(json: Vec<u8>) -> Result<Self, TokenError> {
-        const MALFORMED: TokenErrorKind = TokenErrorKind::MalformedToken;
-        let text = String::from_utf8(json).map_err(|_| MALFORMED)?;
-        let object = text.bytes().find(|b| !b" \t\r\n".contains(b)) == Some(b'{');
-        let Signs { opening, escapes } = Signs::of(&text);
-        // What opens seldom cannot be deep. Only a token with many brackets is looked at bracket by bracket.
-        if !object || (opening > MAX_DEPTH && depth(&text) > MAX_DEPTH) {
-            return Err(MALFORMED.into());
-        }
-        let mut json = serde_json::Deserializer::from_str(&text);
-        let mut members = json.deserialize_map(Places(&text)).map_err(|_| MALFORMED)?;
-        json.end().map_err(|_| MALFORMED)?;
+        let text = String::from_utf8(json).map_err(|_| TokenErrorKind::MalformedToken)?;
+        let (mut members, escapes) = match plain(&text) {
+            Some(members) => (members, false),
+            None => any(&text)?,
+        };
         if has_duplicates(&text, &members) {
             return Err(TokenErrorKind::DuplicateMember.into());
         }
@@ -147,6 +141,54 @@ impl Text {
     }
 }
 
+/// The members of an object that is as plain as most payloads are: texts without escapes, whole numbers, no white space.
+/// `None` says nothing, but that it must be read with more care.
+fn plain(json: &str) -> Option<Vec<Member>> {
+    let length = json.len();
+    let until = |rest: &[u8]| u32::try_from(length - rest.len()).ok();
+    let mut members = Vec::with_capacity(8);
+    let mut rest = json.as_bytes().strip_prefix(b"{")?;
+    while members.len() < MAX_MEMBERS {
+        rest = rest.strip_prefix(b"\"")?;
+        let start = until(rest)?;
+        rest = rest.get(plain_text(rest)?..)?;
+        let name = Text::At(start..until(rest)?);
+        rest = rest.strip_prefix(b"\":")?;
+        let start = until(rest)?;
+        rest = match rest.split_first()? {
+            (b'"', text) => text.get(plain_text(text)? + 1..)?,
+            (b'1'..=b'9', digits) => digits.get(digits.iter().position(|b| !b.is_ascii_digit())?..)?,
+            _ => return None,
+        };
+        members.push(Member { name, value: start..until(rest)?, decoded: None });
+        rest = match rest.split_first()? {
+            (b',', more) => more,
+            (b'}', []) => return Some(members),
+            _ => return None,
+        };
+    }
+    None
+}
+
+/// The length of a text without escapes, which ends with a quote.
+fn plain_text(rest: &[u8]) -> Option<usize> {
+    let end = rest.iter().position(|b| matches!(b, b'"' | b'\\' | ..0x20))?;
+    (rest.get(end) == Some(&b'"')).then_some(end)
+}
+
+/// The members of any object, and whether there are escapes in it.
+fn any(json: &str) -> Result<(Vec<Member>, bool), TokenError> {
+    const MALFORMED: TokenErrorKind = TokenErrorKind::MalformedToken;
+    let object = json.bytes().find(|b| !b" \t\r\n".contains(b)) == Some(b'{');
+    if !object || depth(json) > MAX_DEPTH {
+        return Err(MALFORMED.into());
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let members = deserializer.deserialize_map(Places(json)).map_err(|_| MALFORMED)?;
+    deserializer.end().map_err(|_| MALFORMED)?;
+    Ok((members, json.contains('\\')))
+}
+
 /// What stands at that place.
 fn place<'a>(json: &'a str, range: &Range<u32>) -> &'a str {
     json.get(range.start as usize..range.end as usize).unwrap_or_default()
@@ -187,26 +229,6 @@ fn has_duplicates(json: &str, members: &[Member]) -> bool {
         rest = others;
     }
     false
-}
-
-/// What decides how closely a JSON text must be looked at.
-struct Signs {
-    /// How many brackets open in it, those in strings included.
-    opening: usize,
-    escapes: bool,
-}
-
-impl Signs {
-    fn of(json: &str) -> Self {
-        let (mut opening, mut escapes) = (0, false);
-        // Counted in bytes, a few at a time: the compiler then looks at many at once.
-        for part in json.as_bytes().chunks(128) {
-            let is_opening = |b: u8| u8::from((b == b'{') | (b == b'['));
-            opening += usize::from(part.iter().fold(0, |sum: u8, b| sum + is_opening(*b)));
-            escapes |= part.iter().fold(false, |found, b| found | (*b == b'\\'));
-        }
-        Self { opening, escapes }
-    }
 }
 
 /// How deep arrays and objects are nested, without parsing.
@@ -324,6 +346,70 @@ mod tests {
         };
         assert_eq!(members(&wide(MAX_MEMBERS)).len(), MAX_MEMBERS);
         assert_eq!(refused(&wide(MAX_MEMBERS + 1)), TokenErrorKind::MalformedToken);
+    }
+
+    type Pairs = Option<Vec<[String; 2]>>;
+
+    /// The short way and the long one, which is that of the JSON library.
+    fn both_ways(json: &str) -> (Pairs, Pairs) {
+        let show = |members: Vec<Member>| -> Vec<[String; 2]> {
+            members.iter().map(|m| [m.name.get(json).to_owned(), place(json, &m.value).to_owned()]).collect()
+        };
+        (plain(json).map(show), any(json).ok().map(|(members, _)| show(members)))
+    }
+
+    #[test]
+    fn plain_objects_are_read_the_short_way() {
+        for json in [r#"{"a":"b"}"#, r#"{"":"","exp":1700000000,"n":"ä{[,:"}"#] {
+            let (short, long) = both_ways(json);
+            assert!(short.is_some() && short == long, "{json}");
+        }
+        for json in [
+            "{}",
+            "",
+            "{",
+            "{\"",
+            "{\"a",
+            "{\"a\"",
+            "{\"a\":",
+            "{\"a\":\"",
+            "{\"a\":1",
+            "{\"a\":1,",
+            "{\"a\":1,}",
+            "{\"a\":1}x",
+            "{\"a\":01}",
+            "{\"a\":0}",
+            "{\"a\":1.5}",
+            "{\"a\":1e5}",
+            "{\"a\":-1}",
+            "{\"a\":null}",
+            "{\"a\":[]}",
+            "{\"a\":{}}",
+            "{\"a\" :1}",
+            "{ \"a\":1}",
+            "{\"a\":1} ",
+            "{\"a\":\"\n\"}",
+            "{\"\\u0061\":1}",
+            "{\"a\":\"\\n\"}",
+            "{\"a\"1}",
+            "{a:1}",
+        ] {
+            assert!(both_ways(json).0.is_none(), "{json}");
+        }
+    }
+
+    proptest::proptest! {
+        /// What the short way reads, the long way reads alike.
+        #[test]
+        fn the_short_way_is_no_other_way(
+            parts in proptest::collection::vec(
+                "\"|\\\\|[{}:,\\[\\]]|\"a\"|\"a\":|\"b\":\"|1|0|25|\\.|-| |\n|\u{7f}|ä|[a-z]{1,3}|\"c\":1,|\"d\":\"x\",", 0..12),
+            closed in proptest::bool::ANY,
+        ) {
+            let json = format!("{{{}{}", parts.concat(), if closed { "}" } else { "" });
+            let (short, long) = both_ways(&json);
+            proptest::prop_assert!(short.is_none() || short == long, "{json}: {short:?} {long:?}");
+        }
     }
 
     #[test]

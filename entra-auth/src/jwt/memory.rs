@@ -74,7 +74,8 @@ const MAX_HEADERS: usize = 32;
 const MAX_HEADER: usize = 1024;
 
 impl<T: Clone> TokenMemory<T> {
-    /// A memory for so many tokens, whose times are judged so. With 0 it remembers nothing.
+    /// A memory for so many tokens, whose times are judged so. With 0 it remembers no token. Headers, of which an issuer has
+    /// one for each key, are read once either way.
     #[must_use]
     pub fn new(capacity: usize, lifetime: Lifetime) -> Self {
         Self { capacity, lifetime, headers: RwLock::default(), tokens: Mutex::new(Tokens::new(0)) }
@@ -87,16 +88,15 @@ impl<T: Clone> TokenMemory<T> {
     /// As [`UnverifiedToken::parse`]; for a known token as [`TokenTimes::check`].
     pub fn recall<'a>(&self, token: &'a str, revision: u64, now: OffsetDateTime) -> Result<Recall<'a, T>, TokenError> {
         let parts = Parts::split(token)?;
-        if self.capacity == 0 {
-            let header = Arc::new(Header::parse(parts.header)?);
-            return UnverifiedToken::read(&parts, header, None).map(Recall::Unknown);
-        }
         // A header that is not known is of a token that is not known: it is judged before anything dearer is done.
         let Some(header) = self.header(parts.header) else {
             let mut token = UnverifiedToken::read(&parts, Arc::new(Header::parse(parts.header)?), None)?;
-            token.trace = Some(Trace::of(&parts, revision));
+            token.trace = (self.capacity > 0).then(|| Trace::of(&parts, revision));
             return Ok(Recall::Unknown(token));
         };
+        if self.capacity == 0 {
+            return UnverifiedToken::read(&parts, header, None).map(Recall::Unknown);
+        }
         let trace = Trace::of(&parts, revision);
         if let Some((value, times)) = self.find(&trace, parts.signature) {
             times.check(now, self.lifetime)?;
@@ -111,8 +111,8 @@ impl<T: Clone> TokenMemory<T> {
     /// It counts for the revision of the keys that was given to `recall`: if a key disappeared since, it is remembered for
     /// a state that is gone.
     pub fn keep(&self, token: VerifiedJwt, times: TokenTimes, value: &T) {
-        let Some(Proven { signed, signature, revision }) = token.proven else { return };
         self.keep_header(&token.header);
+        let Some(Proven { signed, signature, revision }) = token.proven else { return };
         let now = Instant::now();
         let entry = Entry { signature, value: value.clone(), times, until: now + LONGEST };
         let half = (self.capacity / 2).max(1);

@@ -14,6 +14,8 @@ mod members;
 mod memory;
 mod metadata;
 mod token;
+#[cfg(test)]
+mod wycheproof;
 
 pub(crate) use self::jwks_client::transport_or_default;
 pub use self::{
