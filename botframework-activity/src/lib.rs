@@ -6,6 +6,8 @@ mod connector;
 #[cfg(feature = "inbound")]
 mod inbound;
 mod model;
+#[cfg(feature = "connector")]
+mod streaming;
 #[cfg(feature = "turns")]
 mod turns;
 
@@ -16,6 +18,9 @@ pub use connector::*;
 #[cfg_attr(docsrs, doc(cfg(feature = "inbound")))]
 pub use inbound::*;
 pub use model::*;
+#[cfg(feature = "connector")]
+#[cfg_attr(docsrs, doc(cfg(feature = "connector")))]
+pub use streaming::*;
 #[cfg(feature = "turns")]
 #[cfg_attr(docsrs, doc(cfg(feature = "turns")))]
 pub use turns::*;

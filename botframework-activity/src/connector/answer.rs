@@ -12,7 +12,7 @@ use super::{
     client::Sent,
     error::{ConnectorErrorCode, Delivery, SendError, SendErrorKind},
 };
-use crate::ResourceResponse;
+use crate::{ResourceResponse, StreamRefusal};
 
 /// One operation of the connector: what goes out, what a log may say of it, and what its repetition does.
 #[derive(Debug, PartialEq, Eq)]
@@ -101,11 +101,12 @@ pub(super) fn judge<T: Outcome>(operation: &Operation, answer: Answer) -> Result
         return T::read(operation, accepted)
             .map_err(|error| error.with_status(status.as_u16()).with_request_id(request_id));
     }
-    let (code, about_activity_id) = body.as_deref().map(error_code).unwrap_or_default();
-    let kind = kind_of(status, code.as_ref(), about_activity_id);
+    let (code, words) = body.as_deref().map(error_code).unwrap_or_default();
+    let kind = kind_of(status, code.as_ref(), words == Some(Words::UnknownActivity));
     Err(SendError::new(kind, delivery_of(status, retry_after))
         .with_status(status.as_u16())
         .with_code(code)
+        .with_stream_refusal(words.and_then(Words::refusal))
         .with_retry_after(retry_after)
         .with_request_id(request_id)
         .idempotent(operation.idempotent))
@@ -219,9 +220,26 @@ fn is_blank(body: &[u8]) -> bool {
     body.iter().all(u8::is_ascii_whitespace)
 }
 
-/// The code of an error body, and whether its text speaks of an unknown activity id (which some channels report as a
-/// bad argument).
-fn error_code(body: &[u8]) -> (Option<ConnectorErrorCode>, bool) {
+/// What an error's words say beyond its code.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Words {
+    /// The activity id is not known, which some channels report as a bad argument.
+    UnknownActivity,
+    /// Why a stream was refused, which all have one code.
+    Stream(StreamRefusal),
+}
+
+impl Words {
+    const fn refusal(self) -> Option<StreamRefusal> {
+        match self {
+            Self::UnknownActivity => None,
+            Self::Stream(refusal) => Some(refusal),
+        }
+    }
+}
+
+/// The code of an error body, and what its words say.
+fn error_code(body: &[u8]) -> (Option<ConnectorErrorCode>, Option<Words>) {
     #[derive(serde::Deserialize)]
     struct ErrorResponse<'a> {
         #[serde(borrow)]
@@ -230,7 +248,7 @@ fn error_code(body: &[u8]) -> (Option<ConnectorErrorCode>, bool) {
     serde_json::from_slice::<ErrorResponse<'_>>(body).map(|body| code_of(body.error.get())).unwrap_or_default()
 }
 
-fn code_of(error: &str) -> (Option<ConnectorErrorCode>, bool) {
+fn code_of(error: &str) -> (Option<ConnectorErrorCode>, Option<Words>) {
     #[derive(serde::Deserialize)]
     struct Details {
         #[serde(default)]
@@ -239,11 +257,17 @@ fn code_of(error: &str) -> (Option<ConnectorErrorCode>, bool) {
         message: Option<String>,
     }
     match serde_json::from_str::<Details>(error) {
-        Ok(Details { code, message }) => (
-            code.filter(|code| code.len() <= 128).map(Into::into),
-            message.is_some_and(|message| message.to_ascii_lowercase().contains("not a known activity id")),
-        ),
-        Err(_) => (None, false),
+        Ok(Details { code, message }) => {
+            let code: Option<ConnectorErrorCode> = code.filter(|code| code.len() <= 128).map(Into::into);
+            let message = message.unwrap_or_default();
+            let words = if code == Some(ConnectorErrorCode::CONTENT_STREAM_NOT_ALLOWED) {
+                Some(Words::Stream(StreamRefusal::of_message(&message)))
+            } else {
+                message.to_ascii_lowercase().contains("not a known activity id").then_some(Words::UnknownActivity)
+            };
+            (code, words)
+        }
+        Err(_) => (None, None),
     }
 }
 

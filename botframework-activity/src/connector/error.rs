@@ -2,7 +2,7 @@ use std::{error::Error as StdError, fmt, time::Duration};
 
 use entra_auth::{TransportError, TransportErrorKind};
 
-use crate::model::words::vocabulary;
+use crate::{StreamRefusal, model::words::vocabulary};
 
 /// Why an activity was not sent, or may not have been.
 ///
@@ -16,6 +16,7 @@ struct Inner {
     idempotent: bool,
     status: Option<u16>,
     code: Option<ConnectorErrorCode>,
+    stream_refusal: Option<StreamRefusal>,
     retry_after: Option<Duration>,
     request_id: Option<String>,
     source: Option<Box<dyn StdError + Send + Sync>>,
@@ -134,6 +135,7 @@ impl SendError {
             idempotent: false,
             status: None,
             code: None,
+            stream_refusal: None,
             retry_after: None,
             request_id: None,
             source: None,
@@ -169,6 +171,12 @@ impl SendError {
     #[must_use]
     pub(super) fn with_code(mut self, code: Option<ConnectorErrorCode>) -> Self {
         self.0.code = code;
+        self
+    }
+
+    #[must_use]
+    pub(super) fn with_stream_refusal(mut self, refusal: Option<StreamRefusal>) -> Self {
+        self.0.stream_refusal = refusal;
         self
     }
 
@@ -227,6 +235,12 @@ impl SendError {
     #[must_use]
     pub fn code(&self) -> Option<&ConnectorErrorCode> {
         self.0.code.as_ref()
+    }
+
+    /// Why a piece of a stream was refused, when the answer was 403 `ContentStreamNotAllowed`.
+    #[must_use]
+    pub fn stream_refusal(&self) -> Option<StreamRefusal> {
+        self.0.stream_refusal
     }
 
     /// How long to wait before another attempt, when the service said so.

@@ -6,10 +6,16 @@ pub mod conformance;
 mod memory;
 mod queue;
 mod record;
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+mod redis;
 mod runner;
 mod turn;
 mod work;
 
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use self::redis::{LossWindow, RedisQueueReport, RedisQueueStats, RedisTurnQueue, RedisTurnQueueBuilder};
 pub use self::{
     memory::{MemoryQueueLimits, MemoryTurnQueue},
     queue::{Accepted, End, Lane, Lease, NewTurn, QueueError, QueueErrorKind, TurnId, TurnQueue},

@@ -27,6 +27,9 @@ pub(super) struct Progress {
     /// The id of the placeholder that the answer will replace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) placeholder: Option<String>,
+    /// The placeholder is a stream that waits for its final message.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) stream: bool,
     /// The answer, once there is one: the handler does not run again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) answer: Option<Activity>,
@@ -63,6 +66,7 @@ mod tests {
         let id = TurnId::new("1");
         let progress = Progress {
             placeholder: Some("p".into()),
+            stream: true,
             answer: Some(Activity::message("secret text")),
             creating: true,
             note: Some(RawJson::from_text(r#"{"n":1.50}"#).unwrap()),
@@ -71,7 +75,7 @@ mod tests {
         let back = Progress::open(&sealed, &sealer, &lane, &id).unwrap();
         assert_eq!(back.placeholder, progress.placeholder);
         assert_eq!(back.answer, progress.answer);
-        assert!(back.creating);
+        assert!(back.creating && back.stream);
         assert_eq!(back.note, progress.note);
         assert!(Progress::open(&sealed, &sealer, &other, &id).is_none());
         assert!(Progress::open(&sealed, &sealer, &lane, &TurnId::new("2")).is_none());

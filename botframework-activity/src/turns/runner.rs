@@ -74,6 +74,8 @@ pub(super) struct Settings {
     pub(super) first_send: Option<Duration>,
     overlap: Overlap,
     pub(super) max_attempts: u32,
+    /// Answers grow where the chat takes it.
+    pub(super) streaming: bool,
 }
 
 /// Where the runner is in its life.
@@ -154,6 +156,7 @@ impl TurnRunner {
             first_send: Some(Duration::ZERO),
             overlap: Overlap::Queue,
             max_attempts: 3,
+            streaming: false,
         };
         TurnRunnerBuilder { queue, memory: None, sealer, policy, connector, settings }
     }
@@ -394,6 +397,14 @@ impl TurnRunnerBuilder {
     /// Sets what a message gets that arrives while a turn of its conversation runs. Default [`Overlap::Queue`].
     pub const fn overlap(mut self, overlap: Overlap) -> Self {
         self.settings.overlap = overlap;
+        self
+    }
+
+    /// Whether answers grow before the user's eyes in personal chats of Teams and Copilot. Then the first message is the
+    /// beginning of the answer, which begins with the first [`Turn::push`] or [`Turn::show`]; a handler that does
+    /// neither answers as without it. Default no.
+    pub const fn streaming(mut self, streaming: bool) -> Self {
+        self.settings.streaming = streaming;
         self
     }
 

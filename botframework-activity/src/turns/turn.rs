@@ -1,5 +1,6 @@
-use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
+use std::{error::Error as StdError, fmt, future::poll_fn, pin::pin, sync::Arc, time::Duration};
 
+use futures_core::Stream;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -20,6 +21,7 @@ struct Inner {
     reply: Reply,
     note: Option<RawJson>,
     shows: watch::Sender<Option<Activity>>,
+    texts: watch::Sender<String>,
     notes: mpsc::Sender<Note>,
 }
 
@@ -32,6 +34,7 @@ pub(super) struct Note {
 /// The runner's ends of what a turn says. When they are dropped, nobody waits for the handler any more.
 pub(super) struct Hooks {
     pub(super) shows: watch::Receiver<Option<Activity>>,
+    pub(super) texts: watch::Receiver<String>,
     pub(super) notes: mpsc::Receiver<Note>,
 }
 
@@ -41,6 +44,9 @@ pub(super) struct Hooks {
 pub enum Reply {
     /// A message: the answer itself when it is ready in time, otherwise a placeholder that the answer replaces.
     Message,
+    /// A message that grows before the user's eyes; see [`Turn::stream`]. Only where the runner was told to
+    /// ([`TurnRunnerBuilder::streaming`](crate::TurnRunnerBuilder::streaming)) and the chat takes it.
+    Stream,
     /// The body of the HTTP response (`deliveryMode: expectReplies`). Nothing is seen before the answer.
     Inline,
 }
@@ -94,9 +100,10 @@ impl Turn {
         note: Option<RawJson>,
     ) -> (Self, Hooks) {
         let (shows, shown) = watch::channel(None);
+        let (texts, grown) = watch::channel(String::new());
         let (notes, noted) = mpsc::channel(1);
-        let inner = Inner { activity, id, attempt, reply, note, shows, notes };
-        (Self(Arc::new(inner)), Hooks { shows: shown, notes: noted })
+        let inner = Inner { activity, id, attempt, reply, note, shows, texts, notes };
+        (Self(Arc::new(inner)), Hooks { shows: shown, texts: grown, notes: noted })
     }
 
     /// What the user sent.
@@ -146,6 +153,44 @@ impl Turn {
     /// seconds become one update; the latest counts. Does nothing when the answer is [`Reply::Inline`].
     pub fn show(&self, activity: Activity) {
         self.0.shows.send_replace(Some(activity));
+    }
+
+    /// Shows more of the answer's text, where the answer is a [`Reply::Stream`]; elsewhere the user sees that the bot is
+    /// typing. The text of the answer must begin with everything that was pushed; when it does not, the message is
+    /// changed in the end.
+    pub fn push(&self, delta: &str) {
+        self.0.texts.send_modify(|text| text.push_str(delta));
+    }
+
+    /// [Pushes](Self::push) deltas as they come, and returns their whole text. When the user presses Stop, the handler
+    /// is dropped here and the deltas with it, which cancels what makes them.
+    ///
+    /// ```
+    /// # use botframework_activity::*;
+    /// async fn answer<S>(turn: Turn, deltas: S) -> Result<Outcome, HandlerError>
+    /// where
+    ///     S: futures_core::Stream<Item = Result<String, std::io::Error>>,
+    /// {
+    ///     let text = turn.stream(deltas).await?;
+    ///     Ok(Activity::message(text).into())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The first error among the deltas; what came before it has been shown.
+    pub async fn stream<S, E>(&self, deltas: S) -> Result<String, E>
+    where
+        S: Stream<Item = Result<String, E>>,
+    {
+        let mut deltas = pin!(deltas);
+        let mut text = String::new();
+        while let Some(delta) = poll_fn(|cx| deltas.as_mut().poll_next(cx)).await {
+            let delta = delta?;
+            self.push(&delta);
+            text.push_str(&delta);
+        }
+        Ok(text)
     }
 
     /// Whether nobody waits for the turn any more.

@@ -19,13 +19,18 @@ use super::{
     runner::{Inner, Phase},
     turn::{HandlerError, Hooks},
 };
-use crate::{Activity, ExpectedReplies, SendError, SendErrorKind, VerifiedActivity};
+use crate::{
+    Activity, ExpectedReplies, SendError, SendErrorKind, VerifiedActivity,
+    streaming::{Closing, Kind, StreamPace, StreamState, may_stream, send_piece},
+};
 
 /// The least time between two updates of a placeholder: half of what a conversation may take in an hour.
 const UPDATE_GAP: Duration = Duration::from_secs(2);
 /// How long a turn rests after a delivery that may be repeated, unless the service says otherwise.
 const DELIVERY_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How long a stream over a durable queue waits for the first words of its answer before it says that work goes on.
+const STREAM_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Runs a leased turn to its end.
 pub(super) async fn run(shared: &Inner, lease: Lease) {
@@ -93,6 +98,7 @@ pub(super) async fn inline(shared: &Inner, turn: (Turn, Hooks)) -> ExpectedRepli
         }
         Verdict::Panicked => say(Notice::Panicked),
         Verdict::TimedOut => say(Notice::TimedOut),
+        Verdict::StoppedByUser => None,
     };
     ExpectedReplies {
         activities: answer.into_iter().map(|answer| answer.reply_to(&activity)).collect(),
@@ -194,6 +200,8 @@ async fn work(shared: &Inner, lease: &Lease, hold: &Hold) -> Result<End, Lost> {
         }
         Verdict::Panicked => job.apologise(Notice::Panicked).await,
         Verdict::TimedOut => job.apologise(Notice::TimedOut).await,
+        // What was shown stands; another word would be one too many.
+        Verdict::StoppedByUser => Ok(End::Done),
         Verdict::Abandoned if shared.memory.is_some() => job.apologise(Notice::Abandoned).await,
         Verdict::Abandoned => Ok(End::Again { after: Duration::ZERO }),
     }
@@ -209,6 +217,7 @@ enum Stopped {
     Ended(Result<Result<Outcome, HandlerError>, JoinError>),
     TimedOut,
     Abandoned,
+    ByUser,
 }
 
 enum Verdict {
@@ -217,6 +226,7 @@ enum Verdict {
     Panicked,
     TimedOut,
     Abandoned,
+    StoppedByUser,
 }
 
 impl Stopped {
@@ -227,6 +237,7 @@ impl Stopped {
             Self::Ended(Err(error)) if error.is_panic() => Verdict::Panicked,
             Self::Ended(Err(_)) | Self::Abandoned => Verdict::Abandoned,
             Self::TimedOut => Verdict::TimedOut,
+            Self::ByUser => Verdict::StoppedByUser,
         }
     }
 }
@@ -256,6 +267,9 @@ struct Job<'a> {
     hold: &'a Hold,
     activity: VerifiedActivity,
     progress: Progress,
+    stream: StreamState,
+    /// Whether a placeholder was tried.
+    placed: bool,
 }
 
 impl<'a> Job<'a> {
@@ -278,7 +292,13 @@ impl<'a> Job<'a> {
                 return Err(End::Dead);
             }
         };
-        Ok(Self { shared, lease, hold, activity, progress })
+        let pace = StreamPace::default();
+        let stream = match &progress.placeholder {
+            Some(id) if progress.stream => StreamState::inherited(pace, id.clone()),
+            None if shared.settings.streaming && may_stream(&activity) && !progress.creating => StreamState::new(pace),
+            _ => StreamState::plain(pace),
+        };
+        Ok(Self { shared, lease, hold, activity, progress, stream, placed: false })
     }
 
     async fn handle(&mut self) -> Result<Verdict, Lost> {
@@ -288,7 +308,7 @@ impl<'a> Job<'a> {
             self.activity.clone(),
             self.lease.id().clone(),
             self.lease.attempt(),
-            Reply::Message,
+            if self.stream.is_idle() { Reply::Stream } else { Reply::Message },
             self.progress.note.clone(),
         );
         let mut task = Handler::start(self.shared, turn);
@@ -296,6 +316,9 @@ impl<'a> Job<'a> {
         let end = started + settings.turn_timeout;
         let mut first_send =
             settings.first_send.map(|wait| started + wait).filter(|_| self.progress.placeholder.is_none());
+        if self.stream.is_idle() && self.shared.memory.is_none() {
+            first_send = Some(started + STREAM_PATIENCE);
+        }
         let mut next_update = started;
         let mut unseen = false;
         if first_send.is_some_and(|at| at <= started) {
@@ -306,7 +329,18 @@ impl<'a> Job<'a> {
             next_update = Instant::now() + UPDATE_GAP;
         }
         let stopped = loop {
-            let visible = self.progress.placeholder.is_some();
+            let streams = self.stream.is_idle() || self.stream.id().is_some();
+            let visible = self.progress.placeholder.is_some() && !streams;
+            let due = self.stream.due().filter(|_| !visible);
+            if self.stream.is_stopped() {
+                break Stopped::ByUser;
+            }
+            if !streams && self.unplaced() {
+                // The stream was refused: what replaces a placeholder can be delivered again.
+                self.place(None).await?;
+                next_update = Instant::now() + UPDATE_GAP;
+                continue;
+            }
             select! {
                 biased;
                 result = &mut task.0 => break Stopped::Ended(result),
@@ -321,10 +355,23 @@ impl<'a> Job<'a> {
                     first_send = None;
                     unseen = false;
                     let content = hooks.shows.borrow_and_update().clone();
-                    self.place(content).await?;
+                    if streams {
+                        self.inform(content);
+                    } else {
+                        self.place(content).await?;
+                    }
                     next_update = Instant::now() + UPDATE_GAP;
                 }
-                Ok(()) = hooks.shows.changed(), if !unseen => unseen = true,
+                Ok(()) = hooks.texts.changed() => self.stream.grow_to(&hooks.texts.borrow_and_update()),
+                () = sleep_until(due.unwrap_or(end)), if due.is_some() => self.send_due().await?,
+                Ok(()) = hooks.shows.changed(), if streams || !unseen => {
+                    if streams {
+                        let content = hooks.shows.borrow_and_update().clone();
+                        self.inform(content);
+                    } else {
+                        unseen = true;
+                    }
+                }
                 () = sleep_until(next_update), if unseen && visible => {
                     unseen = false;
                     let content = hooks.shows.borrow_and_update().clone();
@@ -336,8 +383,43 @@ impl<'a> Job<'a> {
         Ok(stopped.verdict())
     }
 
+    /// Says in the stream what is being done.
+    fn inform(&mut self, content: Option<Activity>) {
+        let content = content.or_else(|| (self.shared.voice)(Notice::Working, &self.activity));
+        if let Some(text) = content.and_then(|content| content.text) {
+            self.stream.inform(text);
+        }
+    }
+
+    /// Sends the next piece of the stream, and remembers the stream when it has just begun or ended.
+    async fn send_due(&mut self) -> Result<(), Lost> {
+        let Some(piece) = self.stream.next(Instant::now()) else { return Ok(()) };
+        self.hold.check()?;
+        let result = send_piece(&self.shared.connector, &self.activity, &piece).await;
+        self.stream.answered(&piece, result.as_ref().map(Clone::clone), Instant::now());
+        let begun = self.progress.placeholder.is_none();
+        if begun && let Some(id) = self.stream.id() {
+            self.progress.placeholder = Some(id.to_owned());
+        } else if piece.kind != Kind::Close {
+            return Ok(());
+        }
+        self.progress.stream = self.stream.is_open();
+        self.save().await
+    }
+
+    /// Whether the answer would be a message that can be delivered only once, though the queue is durable.
+    fn unplaced(&self) -> bool {
+        self.shared.memory.is_none()
+            && self.shared.settings.streaming
+            && may_stream(&self.activity)
+            && self.progress.placeholder.is_none()
+            && !self.progress.creating
+            && !self.placed
+    }
+
     /// Puts up the placeholder. Without one the answer becomes a message of its own.
     async fn place(&mut self, content: Option<Activity>) -> Result<(), Lost> {
+        self.placed = true;
         let content = content.or_else(|| (self.shared.voice)(Notice::Working, &self.activity));
         let Some(content) = content else { return Ok(()) };
         self.hold.check()?;
@@ -387,9 +469,23 @@ impl<'a> Job<'a> {
     }
 
     /// Delivers the answer: in place of the placeholder, which can be repeated, or as a message, which cannot.
-    async fn deliver(&mut self, answer: Activity, end: End) -> Result<End, Lost> {
-        let reply = answer.clone().reply_to(&self.activity);
-        self.progress.answer = Some(answer);
+    async fn deliver(&mut self, mut answer: Activity, end: End) -> Result<End, Lost> {
+        self.progress.answer = Some(answer.clone());
+        if self.unplaced() {
+            self.place(None).await?;
+        }
+        if self.progress.placeholder.is_some() && self.stream.is_open() {
+            match self.close_stream(&answer).await? {
+                Closed::Whole => return Ok(end),
+                Closed::Later(error) => return Ok(self.later(&error)),
+                Closed::Rest(rest) => {
+                    self.progress.placeholder = None;
+                    answer = *rest;
+                }
+                Closed::Update => {}
+            }
+        }
+        let reply = answer.reply_to(&self.activity);
         if let Some(id) = self.progress.placeholder.clone() {
             self.save().await?;
             self.hold.check()?;
@@ -418,6 +514,34 @@ impl<'a> Job<'a> {
                 Ok(self.later(&error))
             }
             Err(error) => Ok(undelivered(&error)),
+        }
+    }
+
+    /// Gives the stream its final message, which can be repeated.
+    async fn close_stream(&mut self, answer: &Activity) -> Result<Closed, Lost> {
+        self.save().await?;
+        loop {
+            if let Some(due) = self.stream.last_due() {
+                sleep_until(due).await;
+            }
+            let last = match self.stream.close(answer) {
+                Closing::Final(last) => last.reply_to(&self.activity),
+                Closing::Update(..) => return Ok(Closed::Update),
+                Closing::Message(rest) => return Ok(Closed::Rest(Box::new(rest))),
+                Closing::Nothing => return Ok(Closed::Whole),
+            };
+            self.hold.check()?;
+            match self.shared.connector.send(self.activity.service_url(), &last).await {
+                Ok(_) if self.stream.final_accepted(answer) => return Ok(Closed::Whole),
+                Ok(_) => {
+                    self.progress.stream = false;
+                    self.save().await?;
+                }
+                Err(error) if error.is_retryable() && error.stream_refusal().is_none() => {
+                    return Ok(Closed::Later(error));
+                }
+                Err(error) => self.stream.final_refused(&error),
+            }
         }
     }
 
@@ -457,6 +581,18 @@ impl<'a> Job<'a> {
             Err(_) => Err(Lost),
         }
     }
+}
+
+/// What closing a stream came to.
+enum Closed {
+    /// The answer is there, or nobody wants it.
+    Whole,
+    /// The message must be updated.
+    Update,
+    /// The message took no more; the rest is one of its own.
+    Rest(Box<Activity>),
+    /// Not now.
+    Later(SendError),
 }
 
 /// The service has said for certain that this activity will not be updated; a new message may still be taken.

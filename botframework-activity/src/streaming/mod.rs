@@ -1,0 +1,16 @@
+//! Answers that grow before the user's eyes.
+
+mod refusal;
+mod state;
+mod teams;
+
+pub use self::{
+    refusal::StreamRefusal,
+    state::StreamPace,
+    teams::{Streamed, TeamsStream},
+};
+#[cfg(feature = "turns")]
+pub(crate) use self::{
+    state::{Closing, Kind, StreamState},
+    teams::{may_stream, send_piece},
+};
