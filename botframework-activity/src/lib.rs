@@ -6,6 +6,7 @@ mod connector;
 #[cfg(feature = "inbound")]
 mod inbound;
 mod model;
+mod router;
 #[cfg(feature = "connector")]
 mod streaming;
 #[cfg(feature = "turns")]
@@ -18,6 +19,7 @@ pub use connector::*;
 #[cfg_attr(docsrs, doc(cfg(feature = "inbound")))]
 pub use inbound::*;
 pub use model::*;
+pub use router::{Handler, Router};
 #[cfg(feature = "connector")]
 #[cfg_attr(docsrs, doc(cfg(feature = "connector")))]
 pub use streaming::*;

@@ -103,6 +103,12 @@ impl Deref for VerifiedActivity {
     }
 }
 
+impl AsRef<Activity> for VerifiedActivity {
+    fn as_ref(&self) -> &Activity {
+        &self.0.activity
+    }
+}
+
 impl fmt::Debug for VerifiedActivity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VerifiedActivity")

@@ -120,6 +120,12 @@ wire_object! {
 
 impl Value for Box<Activity> {}
 
+impl AsRef<Self> for Activity {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 wire_object! {
     /// A reaction to a message.
     pub struct MessageReaction {

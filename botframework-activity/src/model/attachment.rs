@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use super::card::Card;
 use super::error::ModelError;
 use super::object::wire_object;
 use super::raw::RawJson;
@@ -47,6 +48,28 @@ impl Attachment {
     /// [`ModelErrorKind::Shape`](crate::ModelErrorKind::Shape) when it is not of that shape.
     pub fn content<'a, T: Deserialize<'a>>(&'a self) -> Result<Option<T>, ModelError> {
         self.content.as_ref().map(RawJson::parse).transpose().map_err(|error| error.in_member("content"))
+    }
+
+    /// The content as this card; `None` when the attachment is of another type or has no content.
+    ///
+    /// # Errors
+    /// [`ModelErrorKind::Shape`](crate::ModelErrorKind::Shape) when the type is right and the content is not.
+    pub fn card<T: Card>(&self) -> Result<Option<T>, ModelError> {
+        if self.is(&T::CONTENT_TYPE) { self.content() } else { Ok(None) }
+    }
+
+    /// Sets the file name.
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Sets where the content is.
+    #[must_use]
+    pub fn with_content_url(mut self, url: impl Into<String>) -> Self {
+        self.content_url = Some(url.into());
+        self
     }
 
     /// Whether the attachment is of this type.

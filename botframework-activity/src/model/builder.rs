@@ -2,9 +2,13 @@ use serde::Serialize;
 
 use super::account::ChannelAccount;
 use super::activity::{Activity, encode};
+use super::ai::MessageInfo;
 use super::attachment::Attachment;
+use super::card::Card;
 use super::card_action::SuggestedActions;
+use super::channel_data::{FeedbackLoop, TeamsChannelData};
 use super::conversation::ConversationReference;
+use super::entity::{Entity, Mention, TypedEntity};
 use super::error::ModelError;
 use super::raw::RawJson;
 use super::vocabulary::{
@@ -177,6 +181,83 @@ impl Activity {
         Ok(self.with_attachment(Attachment::new(ContentType::ADAPTIVE_CARD, card)?))
     }
 
+    /// Adds a card.
+    ///
+    /// # Errors
+    /// [`ModelErrorKind::Encode`](crate::ModelErrorKind::Encode) when the card cannot be JSON.
+    pub fn with_card<T: Card>(self, card: &T) -> Result<Self, ModelError> {
+        Ok(self.with_attachment(card.to_attachment()?))
+    }
+
+    /// Mentions an account at the end of the text: `<at>name</at>`, and the entity that belongs to it.
+    ///
+    /// ```
+    /// use botframework_activity::{Activity, ChannelAccount};
+    ///
+    /// let message = Activity::message("Welcome,").with_mention(&ChannelAccount::new("29:ada").with_name("Ada"))?;
+    /// assert_eq!(message.text.as_deref(), Some("Welcome, <at>Ada</at>"));
+    /// assert_eq!(message.mentions()?.len(), 1);
+    /// # Ok::<(), botframework_activity::ModelError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Activity::with_entity`].
+    pub fn with_mention(mut self, account: &ChannelAccount) -> Result<Self, ModelError> {
+        let name = account.name.as_deref().or(account.id.as_deref()).unwrap_or_default();
+        let words = format!("<at>{}</at>", escape_xml(name));
+        let text = self.text.get_or_insert_default();
+        if !text.is_empty() && !text.ends_with(char::is_whitespace) {
+            text.push(' ');
+        }
+        text.push_str(&words);
+        let mentioned = ChannelAccount { id: account.id.clone(), name: account.name.clone(), ..Default::default() };
+        self.with_entity(&Mention { mentioned: Some(mentioned), text: Some(words), ..Mention::default() })
+    }
+
+    /// Sets AI label, citations and sensitivity label, in place of those there. See [`ai`](crate::ai).
+    ///
+    /// # Errors
+    /// As [`Activity::with_entity`].
+    pub fn with_ai_info(mut self, info: &MessageInfo) -> Result<Self, ModelError> {
+        let others: Vec<Entity> =
+            self.entities()?.into_iter().filter(|entity| *entity.kind() != MessageInfo::TYPE).collect();
+        self.entities = if others.is_empty() { None } else { Some(encode(&others, "entities")?) };
+        self.with_entity(info)
+    }
+
+    /// Asks the user of Teams for feedback on the message.
+    ///
+    /// # Errors
+    /// As [`Activity::with_teams_data`].
+    pub fn with_feedback_loop(self, feedback: FeedbackLoop) -> Result<Self, ModelError> {
+        self.with_teams_data(|data| {
+            data.feedback_loop_enabled = None;
+            data.feedback_loop = Some(feedback);
+        })
+    }
+
+    /// Changes `channelData` for Teams, and keeps what is there.
+    ///
+    /// ```
+    /// use botframework_activity::{Activity, NotificationInfo};
+    ///
+    /// let message = Activity::message("Approved.").with_teams_data(|data| {
+    ///     data.notification.get_or_insert_default().alert = Some(true);
+    /// })?;
+    /// assert_eq!(message.channel_data.unwrap().get(), r#"{"notification":{"alert":true}}"#);
+    /// # Ok::<(), botframework_activity::ModelError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ModelErrorKind::Shape`](crate::ModelErrorKind::Shape) when `channelData` holds something that is no object,
+    /// [`ModelErrorKind::Encode`](crate::ModelErrorKind::Encode) when it cannot be JSON.
+    pub fn with_teams_data(mut self, change: impl FnOnce(&mut TeamsChannelData)) -> Result<Self, ModelError> {
+        let mut data = self.channel_data::<TeamsChannelData>()?.unwrap_or_default();
+        change(&mut data);
+        self.channel_data = Some(encode(&data, "channelData")?);
+        Ok(self)
+    }
+
     /// Sets the offered answers.
     ///
     /// # Errors
@@ -221,10 +302,34 @@ impl Activity {
     }
 }
 
+/// A name as text of XML.
+fn escape_xml(name: &str) -> String {
+    name.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ConversationAccount, EntityType, Mention, ProductInfo, RoleType};
+    use crate::{ConversationAccount, EntityType, ProductInfo, RoleType};
+
+    #[test]
+    fn a_name_cannot_end_its_mention() {
+        let account = ChannelAccount::new("29:x").with_name("</at><at>Boss & Co");
+        let message = Activity::default().with_mention(&account).unwrap();
+        assert_eq!(message.text.as_deref(), Some("<at>&lt;/at&gt;&lt;at&gt;Boss &amp; Co</at>"));
+        assert_eq!(message.mentions().unwrap()[0].text, message.text);
+    }
+
+    #[test]
+    fn channel_data_are_changed_and_kept() {
+        let mut message = Activity::message("x");
+        message.channel_data = Some(RawJson::from_text(r#"{"new":1.0,"feedbackLoopEnabled":true}"#).unwrap());
+        let message = message.with_feedback_loop(FeedbackLoop::custom()).unwrap();
+        assert_eq!(message.channel_data.unwrap().get(), r#"{"feedbackLoop":{"type":"custom"},"new":1.0}"#);
+        let mut odd = Activity::message("x");
+        odd.channel_data = Some(RawJson::from("text"));
+        assert!(odd.with_feedback_loop(FeedbackLoop::standard()).is_err());
+    }
 
     fn incoming() -> Activity {
         let mut activity = Activity::message("hi").with_id("in-1").with_locale("de-DE");

@@ -1,6 +1,6 @@
 use super::object::wire_object;
 use super::raw::RawJson;
-use super::vocabulary::{StreamType, TeamsEventType};
+use super::vocabulary::{ActionType, StreamType, TeamsEventType};
 
 wire_object! {
     /// What Teams puts into `channelData`, and reads from it:
@@ -20,6 +20,8 @@ wire_object! {
         pub meeting: Option<MeetingInfo> = "meeting";
         /// Where the user came from.
         pub source: Option<SourceInfo> = "source";
+        /// What older clients of Teams read.
+        pub legacy: Option<LegacyInfo> = "legacy";
         /// What the user chose while installing.
         pub settings: Option<TeamsSettings> = "settings";
         /// Outbound: how the user is told.
@@ -100,6 +102,14 @@ wire_object! {
 }
 
 wire_object! {
+    /// What older clients of Teams read.
+    pub struct LegacyInfo {
+        /// The message that this one answers.
+        pub reply_to_id: Option<String> = "replyToId" show;
+    }
+}
+
+wire_object! {
     /// What the user chose while installing.
     pub struct TeamsSettings {
         /// The channel chosen.
@@ -150,6 +160,69 @@ wire_object! {
         pub id: Option<String> = "id" show;
         /// The version.
         pub version: Option<String> = "version" show;
+    }
+}
+
+wire_object! {
+    /// What Teams reads in the `value` of a card button, beside the bot's own members.
+    ///
+    /// ```
+    /// use botframework_activity::{TeamsActionValue, TeamsButton};
+    ///
+    /// let value = TeamsActionValue::from(TeamsButton::message_back("Approved"));
+    /// assert_eq!(serde_json::to_string(&value)?, r#"{"msteams":{"type":"messageBack","displayText":"Approved"}}"#);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    pub struct TeamsActionValue {
+        /// What Teams does; the bot does not get it back.
+        pub msteams: Option<TeamsButton> = "msteams";
+    }
+}
+
+wire_object! {
+    /// What Teams does when the button of an Adaptive Card is pressed.
+    pub struct TeamsButton {
+        /// The kind of action.
+        pub kind: ActionType = "type" [ActionType::MESSAGE_BACK];
+        /// The text that the bot receives.
+        pub text: Option<String> = "text";
+        /// The text that the chat shows.
+        pub display_text: Option<String> = "displayText";
+        /// What the bot receives: any JSON.
+        pub value: Option<RawJson> = "value";
+    }
+}
+
+impl TeamsButton {
+    /// Sends a message that the chat shows as this text.
+    pub fn message_back(display_text: impl Into<String>) -> Self {
+        Self { display_text: Some(display_text.into()), ..Self::default() }
+    }
+
+    /// Opens a dialog: the bot gets a `task/fetch` invoke.
+    #[must_use]
+    pub fn task_fetch() -> Self {
+        Self { kind: ActionType::from_static("task/fetch"), ..Self::default() }
+    }
+}
+
+impl From<TeamsButton> for TeamsActionValue {
+    fn from(button: TeamsButton) -> Self {
+        Self { msteams: Some(button), ..Self::default() }
+    }
+}
+
+impl FeedbackLoop {
+    /// Teams' own form.
+    #[must_use]
+    pub fn standard() -> Self {
+        Self { kind: Some("default".into()), ..Self::default() }
+    }
+
+    /// A form of the bot's: the bot gets a `message/fetchTask` invoke.
+    #[must_use]
+    pub fn custom() -> Self {
+        Self { kind: Some("custom".into()), ..Self::default() }
     }
 }
 

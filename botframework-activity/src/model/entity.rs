@@ -7,6 +7,7 @@ use super::account::ChannelAccount;
 use super::error::ModelError;
 use super::object::wire_object;
 use super::raw::RawJson;
+use super::scalar::Number;
 use super::vocabulary::{EntityType, StreamResult, StreamType};
 
 /// One entry of `entities`: a type and a body in its own bytes.
@@ -80,6 +81,12 @@ impl Serialize for Entity {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.raw.serialize(serializer)
     }
+}
+
+/// The `type` of a JSON object; `None` when there is none, when it is no text, or when it is there twice.
+pub(super) fn kind_in(json: &str) -> Option<String> {
+    let kind: KindOnly = serde_json::from_str(json).ok()?;
+    Some(kind.0.as_str().to_owned()).filter(|kind| !kind.is_empty())
 }
 
 /// Reads the `type` of an object and skips the rest.
@@ -224,11 +231,11 @@ wire_object! {
         /// Always `GeoCoordinates`.
         pub kind: EntityType = "type" [EntityType::GEO_COORDINATES];
         /// Metres above sea level.
-        pub elevation: Option<f64> = "elevation";
+        pub elevation: Option<Number> = "elevation";
         /// Degrees north.
-        pub latitude: Option<f64> = "latitude";
+        pub latitude: Option<Number> = "latitude";
         /// Degrees east.
-        pub longitude: Option<f64> = "longitude";
+        pub longitude: Option<Number> = "longitude";
         /// The name.
         pub name: Option<String> = "name";
     }
@@ -250,6 +257,54 @@ wire_object! {
     }
 }
 
+wire_object! {
+    /// Anything else that has a name.
+    pub struct Thing {
+        /// Always `Thing`.
+        pub kind: EntityType = "type" [EntityType::THING];
+        /// The name.
+        pub name: Option<String> = "name";
+    }
+}
+
+wire_object! {
+    /// What the user sees on the screen while writing.
+    pub struct Context {
+        /// Always `context`.
+        pub kind: EntityType = "type" [EntityType::CONTEXT];
+        /// The screen.
+        pub screen_context: Option<ScreenContext> = "screenContext";
+    }
+}
+
+wire_object! {
+    /// A screen.
+    pub struct ScreenContext {
+        /// Pictures of it, as URLs.
+        pub images: Vec<String> = "images";
+    }
+}
+
+wire_object! {
+    /// A text that a client recognised.
+    pub struct StringEntity {
+        /// Always `string`.
+        pub kind: EntityType = "type" [EntityType::STRING];
+        /// The text.
+        pub value: Option<String> = "value";
+    }
+}
+
+wire_object! {
+    /// A number that a client recognised.
+    pub struct NumberEntity {
+        /// Always `number`.
+        pub kind: EntityType = "type" [EntityType::NUMBER];
+        /// The number.
+        pub value: Option<Number> = "value";
+    }
+}
+
 macro_rules! typed {
     ($($name:ident = $kind:ident;)*) => {$(
         impl TypedEntity for $name {
@@ -268,6 +323,10 @@ typed! {
     QuotedReply = QUOTED_REPLY;
     GeoCoordinates = GEO_COORDINATES;
     Place = PLACE;
+    Thing = THING;
+    Context = CONTEXT;
+    StringEntity = STRING;
+    NumberEntity = NUMBER;
 }
 
 #[cfg(test)]

@@ -39,6 +39,11 @@ impl Spelling {
         }
     }
 
+    /// What came as `null` is absent from now on.
+    pub(crate) fn forget_nulls(&mut self) {
+        self.nulls = 0;
+    }
+
     pub(crate) fn of(self, bit: u64) -> Found {
         if self.nulls & bit != 0 {
             Found::Null

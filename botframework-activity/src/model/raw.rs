@@ -74,6 +74,27 @@ impl From<Box<RawValue>> for RawJson {
     }
 }
 
+/// Any value tree is JSON.
+impl From<serde_json::Value> for RawJson {
+    fn from(value: serde_json::Value) -> Self {
+        Self(RawValue::from_string(value.to_string()).unwrap_or_default())
+    }
+}
+
+impl From<&str> for RawJson {
+    /// The text as a JSON string; [`RawJson::from_text`] takes JSON itself.
+    fn from(text: &str) -> Self {
+        Self::from(serde_json::Value::from(text))
+    }
+}
+
+impl From<String> for RawJson {
+    /// The text as a JSON string; [`RawJson::from_text`] takes JSON itself.
+    fn from(text: String) -> Self {
+        Self::from(serde_json::Value::from(text))
+    }
+}
+
 impl PartialEq for RawJson {
     fn eq(&self, other: &Self) -> bool {
         self.get() == other.get()

@@ -335,6 +335,8 @@ vocabulary! {
         TARGETED_MESSAGE_INFO = "targetedMessageInfo",
         QUOTED_REPLY = "quotedReply",
         CONTEXT = "context",
+        STRING = "string",
+        NUMBER = "number",
         /// Citations, the AI label and the sensitivity label of a message.
         SCHEMA_ORG_MESSAGE = "https://schema.org/Message",
     }

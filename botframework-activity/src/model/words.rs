@@ -158,6 +158,7 @@ macro_rules! vocabulary {
 
         #[cfg(test)]
         impl $name {
+            #[allow(dead_code)]
             pub(crate) const ALL: &'static [&'static str] = &[$($text),*];
         }
     };

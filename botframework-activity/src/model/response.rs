@@ -55,6 +55,37 @@ wire_object! {
     }
 }
 
+wire_object! {
+    /// What a connector answers when it refuses:
+    /// [`ErrorResponse`](https://learn.microsoft.com/azure/bot-service/rest-api/bot-framework-rest-connector-api-reference#errorresponse-object).
+    pub struct ErrorResponse {
+        /// What went wrong.
+        pub error: Option<ErrorBody> = "error";
+    }
+}
+
+wire_object! {
+    /// What went wrong.
+    pub struct ErrorBody {
+        /// A code for programs.
+        pub code: Option<String> = "code" show;
+        /// A text for people.
+        pub message: Option<String> = "message";
+        /// What a service behind answered.
+        pub inner_http_error: Option<InnerHttpError> = "innerHttpError";
+    }
+}
+
+wire_object! {
+    /// What a service behind answered.
+    pub struct InnerHttpError {
+        /// The HTTP status.
+        pub status_code: Option<i64> = "statusCode";
+        /// The body: any JSON.
+        pub body: Option<RawJson> = "body";
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
