@@ -11,6 +11,6 @@ pub use self::{
 };
 #[cfg(feature = "turns")]
 pub(crate) use self::{
-    state::{Closing, Kind, StreamState},
+    state::{Closing, Kind, StreamState, is_passing},
     teams::{may_stream, send_piece},
 };

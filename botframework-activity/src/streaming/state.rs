@@ -5,12 +5,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::StreamRefusal;
-use crate::{Activity, ActivityType, RawJson, SendError, StreamInfo, StreamType, TeamsChannelData};
+use crate::{Activity, ActivityType, Delivery, RawJson, SendError, StreamInfo, StreamType, TeamsChannelData};
 
 /// The times of a [`TeamsStream`](crate::TeamsStream).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StreamPace {
+    /// From the first text to the first piece: an answer that is complete by then is sent as one message. Default
+    /// 500 ms.
+    pub first: Duration,
     /// Between the answer to one piece and the next piece. Default 1.5 s; Teams refuses more than one request a second.
     pub gap: Duration,
     /// Before the final message, after the answer to a piece. Default 1 s.
@@ -26,6 +29,7 @@ pub struct StreamPace {
 impl Default for StreamPace {
     fn default() -> Self {
         Self {
+            first: Duration::from_millis(500),
             gap: Duration::from_millis(1500),
             last_gap: Duration::from_secs(1),
             limit: Duration::from_secs(110),
@@ -70,6 +74,8 @@ pub(crate) struct StreamState {
     informative: String,
     /// Whether there is something to say that was not said.
     inform: bool,
+    /// When the stream shall begin.
+    begins: Option<Instant>,
     begun: Option<Instant>,
     answered: Option<Instant>,
     /// Not before, whatever there is to say.
@@ -123,6 +129,7 @@ impl StreamState {
             shown: 0,
             informative: String::new(),
             inform: false,
+            begins: None,
             begun: None,
             answered: None,
             not_before: None,
@@ -168,13 +175,14 @@ impl StreamState {
     /// More text.
     pub(crate) fn push(&mut self, delta: &str) {
         self.text.push_str(delta);
+        self.begins.get_or_insert_with(|| Instant::now() + self.pace.first);
     }
 
     /// The whole text so far, which goes on from what was told before.
     #[cfg(feature = "turns")]
     pub(crate) fn grow_to(&mut self, text: &str) {
         if let Some(rest) = text.get(self.text.len()..) {
-            self.text.push_str(rest);
+            self.push(rest);
         }
     }
 
@@ -182,6 +190,7 @@ impl StreamState {
     pub(crate) fn inform(&mut self, text: impl Into<String>) {
         self.informative = text.into();
         self.inform = !self.informative.is_empty();
+        self.begins = Some(Instant::now());
     }
 
     fn has_news(&self) -> bool {
@@ -195,7 +204,7 @@ impl StreamState {
             after.max(self.not_before)
         };
         match self.phase {
-            Phase::Idle if self.has_news() => Some(ready(self.pace.gap).unwrap_or_else(Instant::now)),
+            Phase::Idle if self.has_news() => self.begins.max(self.not_before),
             Phase::Open => {
                 let end = self.begun.map(|at| at + self.pace.limit);
                 let gap = if self.has_news() { self.pace.gap } else { self.pace.keep_alive };
@@ -203,9 +212,7 @@ impl StreamState {
                 [end, next].into_iter().flatten().min()
             }
             Phase::Over if self.text.len() > self.shown => ready(UPDATE_GAP),
-            Phase::Plain if !self.text.is_empty() || self.inform => {
-                Some(ready(self.pace.typing).unwrap_or_else(Instant::now))
-            }
+            Phase::Plain if !self.text.is_empty() || self.inform => ready(self.pace.typing).or(self.begins),
             _ => None,
         }
     }
@@ -276,7 +283,8 @@ impl StreamState {
                 tracing::debug!(%error, "a stream did not begin; there will be one message");
                 self.phase = Phase::Plain;
             }
-            (None, _) if error.is_retryable() || piece.kind == Kind::Typing => {
+            // Every piece holds all that was said, so the next one makes up for it.
+            (None, _) if is_passing(error) || piece.kind == Kind::Typing => {
                 tracing::debug!(%error, "a piece of a stream was not sent");
                 self.not_before = error.retry_after().map(|wait| now + wait);
             }
@@ -387,6 +395,11 @@ impl StreamState {
     }
 }
 
+/// Whether the same request may be accepted later. A stream takes a piece, or its end, twice without harm.
+pub(crate) fn is_passing(error: &SendError) -> bool {
+    error.stream_refusal().is_none() && (error.is_retryable() || error.delivery() == Delivery::Ambiguous)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -398,7 +411,7 @@ mod tests {
     }
 
     fn pace() -> StreamPace {
-        StreamPace::default()
+        StreamPace { first: Duration::ZERO, ..StreamPace::default() }
     }
 
     fn begun() -> (StreamState, Instant) {
@@ -461,6 +474,17 @@ mod tests {
             })
         );
         assert!(state.final_accepted(&answer));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_quick_answer_is_one_message() {
+        let mut state = StreamState::new(StreamPace::default());
+        let now = Instant::now();
+        state.push("Hel");
+        assert_eq!((state.due(), state.next(now)), (Some(now + Duration::from_millis(500)), None));
+        assert!(matches!(state.close(&Activity::message("Hello")), Closing::Message(_)));
+        state.inform("One moment");
+        assert_eq!(state.due(), Some(now), "what is being done is said at once");
     }
 
     #[tokio::test(start_paused = true)]

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     Activity, ExpectedReplies, SendError, SendErrorKind, VerifiedActivity,
-    streaming::{Closing, Kind, StreamPace, StreamState, may_stream, send_piece},
+    streaming::{Closing, Kind, StreamPace, StreamState, is_passing, may_stream, send_piece},
 };
 
 /// The least time between two updates of a placeholder: half of what a conversation may take in an hour.
@@ -537,9 +537,7 @@ impl<'a> Job<'a> {
                     self.progress.stream = false;
                     self.save().await?;
                 }
-                Err(error) if error.is_retryable() && error.stream_refusal().is_none() => {
-                    return Ok(Closed::Later(error));
-                }
+                Err(error) if is_passing(&error) => return Ok(Closed::Later(error)),
                 Err(error) => self.stream.final_refused(&error),
             }
         }

@@ -39,6 +39,8 @@ impl Call {
 #[derive(Clone, Copy, Debug)]
 pub enum Mishap {
     Status(u16),
+    /// 403 `ContentStreamNotAllowed` with this message.
+    Stream(&'static str),
     /// 201 without a body.
     NoId,
     NotSent,
@@ -111,6 +113,9 @@ impl HttpTransport for Channel {
         };
         match mishap {
             Some(Mishap::Status(status)) => answer(status, json!({ "error": { "code": "ServiceError" } })),
+            Some(Mishap::Stream(message)) => {
+                answer(403, json!({ "error": { "code": "ContentStreamNotAllowed", "message": message } }))
+            }
             Some(Mishap::Interrupted) => Err(TransportErrorKind::Interrupted.into()),
             Some(Mishap::NoId) => Ok(http::Response::builder().status(201).body(Body::empty()).unwrap()),
             Some(Mishap::Slow(seconds)) => {

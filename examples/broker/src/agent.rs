@@ -2,11 +2,11 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use botframework_activity::VerifiedActivity;
-use entra_auth::{Key, MemoryStore, Namespace, StoreError, Table, UserKey};
+use botframework_activity::{Turn, TurnOver, VerifiedActivity};
+use entra_auth::{Key, Namespace, Store, StoreError, Table, UserKey};
 use foundry_client::{
     AgentReference, CreateConversation, CreateResponse, Error as FoundryError, ErrorKind, FoundryClient, InputItem,
-    Resource,
+    ItemStatus, ListItems, Order, Resource, Role,
 };
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,14 @@ struct Upstream {
     conversation: String,
 }
 
+/// How far a turn is, for whoever goes on with it after a crash: the message is in the conversation already.
+#[derive(Serialize, Deserialize)]
+struct Asked {
+    conversation: String,
+    item: String,
+    begins: bool,
+}
+
 /// What the agent said.
 pub(crate) struct Answer {
     pub(crate) text: String,
@@ -43,11 +51,12 @@ pub(crate) enum AgentError {
     Foundry(FoundryError),
     /// The map of conversations.
     Store(StoreError),
+    /// Nobody waits for the answer any more.
+    Over(TurnOver),
 }
 
 impl Agent {
-    pub(crate) fn new(foundry: FoundryClient, name: String) -> Self {
-        let store = Arc::new(MemoryStore::default());
+    pub(crate) fn new(foundry: FoundryClient, name: String, store: Arc<dyn Store>) -> Self {
         Self { foundry, name, conversations: Table::new(store, KEPT) }
     }
 
@@ -64,16 +73,28 @@ impl Agent {
     ///
     /// A conversation that Foundry no longer knows, or that a failed turn has made unusable, is made anew, once; after
     /// any other failure the map stays as it is.
-    pub(crate) async fn answer(&self, key: &Key, text: &str) -> Result<Answer, AgentError> {
-        let (upstream, begins) = self.upstream(key).await?;
-        match self.ask(&upstream, text).await {
-            Err(error) if is_lost(&error) => {
+    ///
+    /// A turn that goes on after a crash does not ask twice: an answer that the agent has given meanwhile is taken.
+    ///
+    /// `greeting` is shown before the first answer of a conversation, and is not part of the answer.
+    pub(crate) async fn answer(
+        &self,
+        turn: &Turn,
+        key: &Key,
+        text: &str,
+        greeting: &str,
+    ) -> Result<Answer, AgentError> {
+        let result = match turn.progress::<Asked>() {
+            Some(asked) => self.go_on(turn, asked).await,
+            None => self.ask(turn, key, text, greeting).await,
+        };
+        match result {
+            Err(AgentError::Foundry(error)) if is_lost(&error) => {
                 tracing::warn!(%error, "the conversation in Foundry is lost; a new one begins");
                 self.conversations.remove(key).await?;
-                let (upstream, begins) = self.upstream(key).await?;
-                Ok(Answer { text: self.ask(&upstream, text).await?, begins })
+                self.ask(turn, key, text, greeting).await
             }
-            result => Ok(Answer { text: result?, begins }),
+            result => result,
         }
     }
 
@@ -93,17 +114,53 @@ impl Agent {
         Ok((winner.map_or(made.conversation, |winner| winner.conversation), false))
     }
 
-    async fn ask(&self, conversation: &str, text: &str) -> Result<String, FoundryError> {
-        let items = self.foundry.items(conversation).create([InputItem::user_text(text)]).await?;
+    async fn ask(&self, turn: &Turn, key: &Key, text: &str, greeting: &str) -> Result<Answer, AgentError> {
+        let (conversation, begins) = self.upstream(key).await?;
+        if begins {
+            turn.push(greeting);
+        }
+        let items = self.foundry.items(&conversation).create([InputItem::user_text(text)]).await?;
+        let item = items.data.last().and_then(|item| item.id()).map(str::to_owned);
+        if let Some(item) = &item {
+            let asked = Asked { conversation: conversation.clone(), item: item.clone(), begins };
+            turn.checkpoint(&asked).await.map_err(AgentError::Over)?;
+        }
+        Ok(Answer { text: self.response(turn, &conversation, item.as_deref()).await?, begins })
+    }
+
+    async fn go_on(&self, turn: &Turn, asked: Asked) -> Result<Answer, AgentError> {
+        let Asked { conversation, item, begins } = asked;
+        let text = match self.given(&conversation, &item).await? {
+            Some(text) => text,
+            None => self.response(turn, &conversation, Some(&item)).await?,
+        };
+        Ok(Answer { text, begins })
+    }
+
+    /// The answer that the agent has finished to this item of the conversation.
+    async fn given(&self, conversation: &str, item: &str) -> Result<Option<String>, FoundryError> {
+        let query = ListItems::new().order(Order::Ascending).after(item).limit(100);
+        let items = self.foundry.items(conversation).list(&query).await?.data;
+        let messages = items.iter().filter_map(|item| item.as_message());
+        let answers = messages
+            .take_while(|message| message.role == Role::ASSISTANT)
+            .filter(|message| !message.is_commentary())
+            .filter(|message| message.status.as_ref().is_none_or(|status| *status == ItemStatus::COMPLETED));
+        Ok(answers.last().map(|message| message.text()))
+    }
+
+    async fn response(&self, turn: &Turn, conversation: &str, item: Option<&str>) -> Result<String, FoundryError> {
         let mut request = CreateResponse::new().agent(AgentReference::new(&self.name)).conversation(conversation);
         // With the item named, an answer that got lost on the way is looked for in the conversation.
-        if let Some(id) = items.data.last().and_then(|item| item.id()) {
+        if let Some(id) = item {
             request = request.answers_item(id);
         }
         let mut stream = self.foundry.responses().stream(request).await?;
         let mut events = 0_u32;
         while let Some(event) = stream.next().await {
-            event?;
+            if let Some(delta) = event?.output_text_delta() {
+                turn.push(delta);
+            }
             events += 1;
         }
         let answer = stream.output_text();
@@ -134,6 +191,7 @@ impl fmt::Display for AgentError {
         match self {
             Self::Foundry(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
+            Self::Over(error) => error.fmt(f),
         }
     }
 }
@@ -143,6 +201,7 @@ impl std::error::Error for AgentError {
         match self {
             Self::Foundry(error) => std::error::Error::source(error),
             Self::Store(error) => std::error::Error::source(error),
+            Self::Over(error) => std::error::Error::source(error),
         }
     }
 }

@@ -1,15 +1,21 @@
 //! The bot: what it does with each kind of activity.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use botframework_activity::{
     Activity, ActivityType, ChannelAuthenticator, ConnectorClient, ForeignActivity, HandlerError, InvokeResponse,
-    MemoryTurnQueue, Outcome, QueueError, Received, Turn, TurnRunner, VerifiedActivity,
+    MemoryTurnQueue, Outcome, QueueError, Received, RedisQueueReport, Turn, TurnRunner, VerifiedActivity,
 };
 use teams_sso::Access;
 use tokio::sync::Semaphore;
 
-use crate::{agent::Agent, profile::Profiles, settings::Config, words};
+use crate::{agent::Agent, clients::Shared, profile::Profiles, settings::Config, words};
 
 /// The bot as the server sees it. A clone is the same bot.
 #[derive(Clone)]
@@ -18,6 +24,8 @@ pub(crate) struct Bot {
     pub(crate) turn_timeout: Duration,
     connector: ConnectorClient,
     runner: TurnRunner,
+    shared: Option<Shared>,
+    stopping: Arc<AtomicBool>,
     profiles: Option<Profiles>,
     /// One permit for each polite refusal under way.
     refusals: Arc<Semaphore>,
@@ -30,6 +38,8 @@ struct Desk {
     profiles: Option<Profiles>,
 }
 
+/// How often a turn is begun before it is given up: processes can die while it runs.
+const ATTEMPTS: u32 = 12;
 /// Polite refusals under way at once.
 const REFUSALS: usize = 32;
 
@@ -50,13 +60,22 @@ impl Bot {
         connector: ConnectorClient,
         agent: Agent,
         profiles: Option<Profiles>,
+        shared: Option<Shared>,
     ) -> Self {
         let desk = Desk { agent, profiles: profiles.clone() };
-        let runner =
-            TurnRunner::in_memory(MemoryTurnQueue::default(), authenticator.policy().clone(), connector.clone())
-                .turn_timeout(config.turn_timeout)
-                .ack_threshold((!config.ack_threshold.is_zero()).then_some(config.ack_threshold))
-                .start(move |turn| desk.clone().answer(turn), |notice, _| Some(words::of(notice)));
+        let policy = authenticator.policy().clone();
+        let runner = match &shared {
+            Some(Shared { queue, sealer, .. }) => {
+                TurnRunner::durable(Arc::new(queue.clone()), sealer.clone(), policy, connector.clone())
+                    .max_attempts(ATTEMPTS)
+            }
+            None => TurnRunner::in_memory(MemoryTurnQueue::default(), policy, connector.clone())
+                .ack_threshold((!config.ack_threshold.is_zero()).then_some(config.ack_threshold)),
+        };
+        let runner = runner
+            .turn_timeout(config.turn_timeout)
+            .streaming(true)
+            .start(move |turn| desk.clone().answer(turn), |notice, _| Some(words::of(notice)));
         if let Some(profiles) = &profiles {
             profiles.attach(&runner);
         }
@@ -65,6 +84,8 @@ impl Bot {
             turn_timeout: config.turn_timeout,
             connector,
             runner,
+            shared,
+            stopping: Arc::default(),
             profiles,
             refusals: Arc::new(Semaphore::new(REFUSALS)),
         }
@@ -111,7 +132,19 @@ impl Bot {
         });
     }
 
+    /// What the Redis server promises; `None` without one.
+    pub(crate) async fn check(&self) -> Option<Result<RedisQueueReport, QueueError>> {
+        Some(self.shared.as_ref()?.queue.check().await)
+    }
+
+    /// Whether requests are turned away, because the process is about to end.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Takes no more requests, lets running turns end, and hands back what has not ended after that time.
     pub(crate) async fn stop(&self, grace: Duration) {
+        self.stopping.store(true, Ordering::Relaxed);
         self.runner.shutdown(grace).await;
     }
 }
@@ -164,7 +197,7 @@ impl Desk {
         }
         let Some(profiles) = &self.profiles else {
             let key = Agent::conversation(activity, None);
-            return Ok(Activity::message(self.agent.answer(&key, text).await?.text).into());
+            return Ok(Activity::message(self.agent.answer(&turn, &key, text, "").await?.text).into());
         };
         if text.eq_ignore_ascii_case("sign out") {
             profiles.sign_out(activity).await?;
@@ -174,8 +207,9 @@ impl Desk {
         let Access::Ready(name) = profiles.name(&turn).await? else { return Ok(Outcome::Parked) };
         // In a group every user has a conversation of their own with the agent.
         let key = Agent::conversation(activity, activity.user_key().as_ref());
-        let answer = self.agent.answer(&key, text).await?;
-        let text = if answer.begins { format!("Hello {name}!\n\n{}", answer.text) } else { answer.text };
+        let greeting = format!("Hello {name}!\n\n");
+        let answer = self.agent.answer(&turn, &key, text, &greeting).await?;
+        let text = if answer.begins { greeting + &answer.text } else { answer.text };
         Ok(Activity::message(text).into())
     }
 }

@@ -3,8 +3,11 @@
 use std::{fmt, sync::Arc, time::Instant};
 
 use async_trait::async_trait;
-use botframework_activity::{ChannelAuthenticator, ChannelKeys, ConnectorClient};
-use entra_auth::{Body, BuildError, ConfidentialClient, HttpTransport, ReqwestTransport, TransportError};
+use botframework_activity::{ChannelAuthenticator, ChannelKeys, ConnectorClient, RedisTurnQueue};
+use entra_auth::{
+    Body, BuildError, ConfidentialClient, HttpTransport, MemoryStore, RedisStore, ReqwestTransport, SealedStore,
+    Sealer, Store, TransportError,
+};
 use foundry_client::FoundryClient;
 
 use crate::{
@@ -14,14 +17,27 @@ use crate::{
     settings::Config,
 };
 
+/// State that outlives this process.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) store: SealedStore<RedisStore>,
+    pub(crate) queue: RedisTurnQueue,
+    pub(crate) sealer: Sealer,
+}
+
 /// Builds everything. Nothing is sent yet.
 pub(crate) fn build(config: &Config) -> Result<Bot, BuildError> {
     let transport: Arc<dyn HttpTransport> = Arc::new(ReqwestTransport::new()?);
+    let shared = shared(config)?;
     // One client for all app tokens: the connector's and Foundry's are entries of one cache, both of the resource tenant.
-    let entra = ConfidentialClient::builder(config.tenant.clone(), config.app_id.clone(), config.credential.clone())
-        .authority(config.authority.clone())
-        .transport(Arc::clone(&transport))
-        .build()?;
+    let mut entra =
+        ConfidentialClient::builder(config.tenant.clone(), config.app_id.clone(), config.credential.clone())
+            .authority(config.authority.clone())
+            .transport(Arc::clone(&transport));
+    if let Some(shared) = &shared {
+        entra = entra.second_level(shared.store.clone());
+    }
+    let entra = entra.build()?;
     let credential = Arc::new(entra.clone());
 
     let keys = ChannelKeys::fetched(Arc::clone(&transport));
@@ -40,7 +56,11 @@ pub(crate) fn build(config: &Config) -> Result<Bot, BuildError> {
         .credential(credential)
         .transport(Arc::clone(&transport))
         .build()?;
-    let agent = Agent::new(foundry, config.agent.clone());
+    let conversations: Arc<dyn Store> = match &shared {
+        Some(shared) => Arc::new(shared.store.clone()),
+        None => Arc::new(MemoryStore::default()),
+    };
+    let agent = Agent::new(foundry, config.agent.clone(), conversations);
     let profiles = match &config.sso {
         None => None,
         Some(sso) => {
@@ -51,11 +71,29 @@ pub(crate) fn build(config: &Config) -> Result<Bot, BuildError> {
                 transport,
                 connector: connector.clone(),
                 policy: authenticator.policy().clone(),
+                shared: shared.clone(),
             };
             Some(Profiles::new(sso, parts)?)
         }
     };
-    Ok(Bot::start(config, authenticator, connector, agent, profiles))
+    Ok(Bot::start(config, authenticator, connector, agent, profiles, shared))
+}
+
+/// The Redis of the settings. Nothing is sent yet.
+fn shared(config: &Config) -> Result<Option<Shared>, BuildError> {
+    let Some(settings) = &config.shared else { return Ok(None) };
+    // For rediss://. An error means that there is one already, which is as good.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let application = format!("broker-{}", config.app_id);
+    let named = |error: BuildError| BuildError::new(format!("REDIS_URL: {error}"));
+    let store = RedisStore::builder(settings.redis.clone()).application(&application).build().map_err(named)?;
+    let queue = RedisTurnQueue::builder(settings.redis.clone(), settings.sealer.clone())
+        .application(application)
+        .lease(settings.lease)
+        .build()
+        .map_err(named)?;
+    let sealer = settings.sealer.clone();
+    Ok(Some(Shared { store: SealedStore::new(store, sealer.clone()), queue, sealer }))
 }
 
 /// Says what the connector answered, as a hop line.

@@ -14,6 +14,8 @@ mod words;
 
 use std::{collections::BTreeSet, path::PathBuf, process::ExitCode, time::Duration};
 
+use bot::Bot;
+use botframework_activity::LossWindow;
 use clap::Parser;
 use entra_auth::{is_loopback, settings::Settings};
 use settings::Config;
@@ -82,16 +84,18 @@ async fn serve(config: &Config) -> ExitCode {
         (_, Err(error)) => return misconfigured(&error.to_string()),
     };
     announce(config);
+    announce_store(&bot).await;
     match listener.local_addr() {
         Ok(address) => eprintln!("listening on http://{address}/api/messages; Ctrl-C stops"),
         Err(error) => return fail(&error.to_string()),
     }
     let stop = async {
         stopped().await;
-        eprintln!("stopping; running turns have 25 s");
+        eprintln!("stopping; requests are turned away, running turns have 25 s");
+        // A second of the 25 is for handing back what has not ended.
+        bot.stop(Duration::from_secs(24)).await;
     };
     server::serve(listener, bot.clone(), false, stop).await;
-    bot.stop(Duration::from_secs(25)).await;
     ExitCode::SUCCESS
 }
 
@@ -102,9 +106,6 @@ fn announce(config: &Config) {
             "note: the agent is reached with the bot's own identity, so every user sees the same data; --sso is the per-user form"
         );
     }
-    eprintln!(
-        "note: conversations and queued turns are kept in memory; a restart begins new conversations and loses turns"
-    );
     if config.tenants == entra_auth::TenantPolicy::Any {
         eprintln!("warning: ALLOWED_TENANT_IDS is *, so users of every tenant may talk to the bot");
     }
@@ -114,6 +115,32 @@ fn announce(config: &Config) {
     for origin in plain.map(|url| url.origin().ascii_serialization()).collect::<BTreeSet<_>>() {
         eprintln!("note: plain http is used for {origin}, which is on this machine");
     }
+}
+
+/// What the end of a process, or of its Redis, loses.
+async fn announce_store(bot: &Bot) {
+    let loses = match bot.check().await {
+        None => {
+            "warning: conversations, sign-ins and queued turns are kept in memory; a restart begins new conversations \
+             and loses turns; set REDIS_URL and STORE_ENCRYPTION_KEY to keep them"
+        }
+        Some(Err(error)) => {
+            eprintln!("warning: {error}; requests are answered with 503 until Redis is there");
+            return;
+        }
+        Some(Ok(report)) => match report.loss {
+            LossWindow::Nothing => "note: state is kept in Redis, and no crash loses it",
+            LossWindow::Last(_) => {
+                "warning: state is kept in Redis; a crash of Redis loses its last second (appendfsync everysec)"
+            }
+            LossWindow::Everything => {
+                "warning: state is kept in Redis; a crash of Redis can lose all of it: set appendonly yes and \
+                 appendfsync always"
+            }
+            _ => "warning: state is kept in Redis; it does not tell what its crash would lose",
+        },
+    };
+    eprintln!("{loses}");
 }
 
 /// Ctrl-C, or the signal by which service managers stop a process.

@@ -13,7 +13,7 @@ use teams_sso::{Access, Connection, SignIn, SignInError, TokenServiceClient};
 use tokio::time::Instant;
 use url::Url;
 
-use crate::settings::SsoConfig;
+use crate::{clients::Shared, settings::SsoConfig};
 
 /// Signs users in and asks Graph for their names.
 #[derive(Clone, Debug)]
@@ -33,6 +33,7 @@ pub(crate) struct Parts {
     pub(crate) transport: Arc<dyn HttpTransport>,
     pub(crate) connector: ConnectorClient,
     pub(crate) policy: ChannelPolicy,
+    pub(crate) shared: Option<Shared>,
 }
 
 /// The one member of the answer that is used. <https://learn.microsoft.com/graph/api/user-get>
@@ -44,7 +45,7 @@ struct Me {
 
 impl Profiles {
     pub(crate) fn new(config: &SsoConfig, parts: Parts) -> Result<Self, BuildError> {
-        let Parts { client, authority, tenants, transport, connector, policy } = parts;
+        let Parts { client, authority, tenants, transport, connector, policy, shared } = parts;
         let bot: Arc<dyn TokenCredential> = Arc::new(client.clone());
         let mut tokens = TokenServiceClient::builder(ChannelCloud::Public, bot, Arc::clone(&transport));
         if let Some(url) = &config.token_service {
@@ -56,7 +57,11 @@ impl Profiles {
             AccessTokenValidator::builder(authority, audiences, tenants).transport(Arc::clone(&transport)).build()?;
         let connection =
             Connection::on_behalf_of(config.connection.as_str(), validator, client, [config.resource.as_str()]);
-        let sign_in = SignIn::builder(tokens.build()?, connector, policy).connection(connection).build()?;
+        let mut sign_in = SignIn::builder(tokens.build()?, connector, policy).connection(connection);
+        if let Some(shared) = shared {
+            sign_in = sign_in.durable(Arc::new(shared.store), shared.sealer);
+        }
+        let sign_in = sign_in.build()?;
 
         let scopes = "https://graph.microsoft.com/User.Read".parse();
         let scopes = scopes.map_err(|error| BuildError::new("the scope of Graph is malformed").with_source(error))?;

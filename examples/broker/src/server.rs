@@ -71,11 +71,10 @@ pub(crate) async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Serves until `stop` is done, then lets requests under way end.
 pub(crate) async fn serve(listener: TcpListener, bot: Bot, sandbox: bool, stop: impl Future<Output = ()>) {
-    let health = if sandbox { json!({"status": "ok", "mode": "sandbox"}) } else { json!({"status": "ok"}) };
     let limits = Limits::with_turns_of(bot.turn_timeout);
     let router = Router::new()
         .route("/api/messages", post(messages))
-        .route("/healthz", get(move || std::future::ready(Json(health.clone()))))
+        .route("/healthz", get(move |State(bot): State<Bot>| std::future::ready(health(&bot, sandbox))))
         .with_state(bot);
     serve_within(limits, listener, router, stop).await;
 }
@@ -144,6 +143,15 @@ async fn connection(
     drop(slot);
 }
 
+/// A server that stops says so, and is sent no more requests.
+fn health(bot: &Bot, sandbox: bool) -> Response {
+    if bot.is_stopping() {
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "stopping"}))).into_response();
+    }
+    let health = if sandbox { json!({"status": "ok", "mode": "sandbox"}) } else { json!({"status": "ok"}) };
+    Json(health).into_response()
+}
+
 async fn messages(State(bot): State<Bot>, headers: HeaderMap, body: Body) -> Response {
     match receive(&bot, &headers, body).await {
         Ok(Answer::Received) => StatusCode::OK.into_response(),
@@ -158,6 +166,11 @@ async fn messages(State(bot): State<Bot>, headers: HeaderMap, body: Body) -> Res
 
 /// Headers first; the body is kept only for whoever has a good token.
 async fn receive(bot: &Bot, headers: &HeaderMap, body: Body) -> Result<Answer, Response> {
+    if bot.is_stopping() {
+        // The channel sends it again, to a process that goes on.
+        drain(body).await;
+        return Ok(Answer::TryAgain);
+    }
     let token = match bot.authenticator.authenticate(headers).await {
         Ok(token) => token,
         Err(error) => {

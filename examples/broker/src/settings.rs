@@ -8,8 +8,8 @@ use std::{
 };
 
 use entra_auth::{
-    Authority, BuildError, Certificate, ClientCredential, ClientId, ManagedIdentityCredential, ManagedIdentityId,
-    TenantId, TenantPolicy,
+    Authority, BuildError, Certificate, ClientCredential, ClientId, ManagedIdentityCredential, ManagedIdentityId, Sealer,
+    Secret, TenantId, TenantPolicy,
     settings::{Settings, SettingsError},
 };
 use url::Url;
@@ -36,6 +36,17 @@ pub(crate) struct Config {
     pub(crate) ack_threshold: Duration,
     pub(crate) turn_timeout: Duration,
     pub(crate) sso: Option<SsoConfig>,
+    /// Where state lives that outlives this process; in its memory when not set.
+    pub(crate) shared: Option<SharedConfig>,
+}
+
+/// A Redis that all processes of this broker share.
+#[derive(Debug)]
+pub(crate) struct SharedConfig {
+    pub(crate) redis: Secret,
+    pub(crate) sealer: Sealer,
+    /// For how long nobody else runs the turn of a process that died.
+    pub(crate) lease: Duration,
 }
 
 /// What `--sso` needs besides.
@@ -89,9 +100,7 @@ pub(crate) fn read<L: Fn(&str) -> Option<String>>(
     let ack_threshold = seconds(&mut settings, "ACK_THRESHOLD_SECONDS", 10);
     let turn_timeout = seconds(&mut settings, "TURN_TIMEOUT_SECONDS", 300);
     let sso = if sso { sso_config(&mut settings, app_id.as_ref()).map(Some) } else { Some(None) };
-    if settings.is_set("REDIS_URL") {
-        settings.problem("REDIS_URL is set, but this version keeps its state in memory; unset it to accept that");
-    }
+    let shared = shared_config(&mut settings);
     settings.finish(|| {
         Some(Config {
             listen: listen?.0,
@@ -108,6 +117,7 @@ pub(crate) fn read<L: Fn(&str) -> Option<String>>(
             ack_threshold: ack_threshold?,
             turn_timeout: turn_timeout?,
             sso: sso?,
+            shared: shared?,
         })
     })
 }
@@ -210,6 +220,30 @@ fn sso_config<L: Fn(&str) -> Option<String>>(settings: &mut Settings<L>, bot: Op
     // A constant that is a URL; the fall-back is never taken.
     let graph = graph.or_else(|| Url::parse("https://graph.microsoft.com").ok())?;
     Some(SsoConfig { app_id, resource, connection, token_service, graph })
+}
+
+/// The outer `None` means that something is wrong.
+#[allow(clippy::option_option)] // wrong and absent are different things
+fn shared_config<L: Fn(&str) -> Option<String>>(settings: &mut Settings<L>) -> Option<Option<SharedConfig>> {
+    let lease = seconds(settings, "TURN_LEASE_SECONDS", 30);
+    if lease.is_some_and(|lease| lease.is_zero()) {
+        settings.problem("TURN_LEASE_SECONDS is 0: expected at least 1");
+    }
+    let Some(redis) = settings.optional_secret("REDIS_URL") else { return Some(None) };
+    let Some(keys) = settings.optional_secret("STORE_ENCRYPTION_KEY") else {
+        settings.problem(
+            "REDIS_URL is set and STORE_ENCRYPTION_KEY is not: what is stored there is sealed; give id:base64 with 32 \
+             random bytes, as from: echo k1:$(openssl rand -base64 32)",
+        );
+        return None;
+    };
+    match Sealer::parse(keys.expose()) {
+        Ok(sealer) => Some(Some(SharedConfig { redis, sealer, lease: lease? })),
+        Err(error) => {
+            settings.problem(format!("STORE_ENCRYPTION_KEY is malformed: {error}"));
+            None
+        }
+    }
 }
 
 fn seconds<L: Fn(&str) -> Option<String>>(settings: &mut Settings<L>, name: &str, default: u64) -> Option<Duration> {
@@ -317,6 +351,22 @@ mod tests {
         ] {
             assert!(problem.contains(expected), "'{expected}' is not in {problem}");
         }
+    }
+
+    #[test]
+    fn a_shared_store_needs_keys() {
+        let key = "k1:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+        let redis = ("REDIS_URL", "rediss://:marker@cache.example.com");
+        assert!(config(&[]).unwrap().shared.is_none());
+        let shared = config(&[redis, ("STORE_ENCRYPTION_KEY", key)]).unwrap().shared.unwrap();
+        assert_eq!(shared.lease, Duration::from_secs(30));
+        assert!(!format!("{shared:?}").contains("marker"));
+        let missing = config(&[redis]).unwrap_err();
+        assert!(missing.contains("REDIS_URL") && missing.contains("STORE_ENCRYPTION_KEY"), "{missing}");
+        let malformed = config(&[redis, ("STORE_ENCRYPTION_KEY", "k1:marker"), ("TURN_LEASE_SECONDS", "0")]);
+        let malformed = malformed.unwrap_err();
+        assert!(malformed.contains("STORE_ENCRYPTION_KEY is malformed"), "{malformed}");
+        assert!(malformed.contains("TURN_LEASE_SECONDS") && !malformed.contains("marker"), "{malformed}");
     }
 
     #[test]

@@ -1,0 +1,77 @@
+//! Answers that grow in personal chats.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use std::time::Duration;
+
+use m365_sandbox::{
+    Author, Sandbox,
+    constants::{USER_ONE, USER_TWO},
+};
+use serde_json::json;
+use support::{Broker, chat};
+use tokio::time::sleep;
+
+const SLOW: &str = "sandbox:slow-agent What can you do for me?";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_answer_grows_in_a_personal_chat() {
+    let sandbox = Sandbox::builder().start().await.unwrap();
+    // More than one request a second is refused, as by Teams.
+    sandbox.teams().configure(|settings| settings.stream_gap = Some(Duration::from_secs(1)));
+    let broker = Broker::serve(&sandbox, &[], &[]).await;
+    let exchange = chat(&sandbox).say(SLOW).await;
+    assert!(exchange.answered, "{}", broker.log());
+    let [entry] = &exchange.messages()[..] else { panic!("one message: {:#?}", exchange.replies) };
+    let mut shown = 0;
+    for (n, piece) in entry.history.iter().enumerate() {
+        let info = &piece["entities"][0];
+        assert_eq!((&piece["type"], &info["type"]), (&json!("typing"), &json!("streaminfo")));
+        assert_eq!(info["streamSequence"], n + 1);
+        assert_eq!(info["streamType"], "streaming");
+        let text = piece["text"].as_str().unwrap();
+        assert!(entry.text().starts_with(text) && text.len() > shown, "{text}");
+        shown = text.len();
+    }
+    assert!(entry.history.len() >= 2, "{:#?}", entry.history);
+    let last = &entry.activity["entities"][0];
+    assert_eq!((&last["streamType"], last.get("streamSequence")), (&json!("final"), None));
+    assert_eq!(last["streamId"], entry.id);
+    assert!(!entry.streaming && entry.text().contains("sandbox agent"), "{}", entry.text());
+    let refused = sandbox.teams().counters();
+    assert_eq!(refused.throttled, 0, "never faster than Teams allows");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_gets_typing_and_one_message() {
+    let sandbox = Sandbox::builder().start().await.unwrap();
+    let _broker = Broker::serve(&sandbox, &[], &[]).await;
+    let group = sandbox.teams().user(USER_ONE).group("team", &[USER_TWO]);
+    let exchange = group.say(SLOW).await;
+    let [entry] = &exchange.messages()[..] else { panic!("one message: {:#?}", exchange.replies) };
+    assert!(entry.history.is_empty() && entry.text().contains("sandbox agent"));
+    let typing = sandbox.teams().counters().typing;
+    assert!(typing >= 1, "the user saw that something happens");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_users_stop_ends_the_answer_and_frees_the_conversation() {
+    let sandbox = Sandbox::builder().start().await.unwrap();
+    let broker = Broker::serve(&sandbox, &[], &[]).await;
+    let chat = chat(&sandbox);
+    let posted = chat.post("message", json!({"text": SLOW})).await;
+    assert_eq!(posted.status, 200);
+    while !chat.transcript().iter().any(|entry| entry.streaming) {
+        sleep(Duration::from_millis(20)).await;
+    }
+    chat.stop_streams();
+    sleep(Duration::from_secs(3)).await;
+    // The agent is stopped too, or its conversation would still be busy.
+    let next = chat.say("Are you there?").await;
+    assert!(next.answered && next.text().contains("Are you there"), "{}\n{}", next.text(), broker.log());
+    let answers = chat.transcript();
+    let answers = answers.iter().filter(|entry| entry.author == Author::Bot && entry.kind() == "message").count();
+    assert_eq!(answers, 1, "nothing more was said to the stopped one");
+}
