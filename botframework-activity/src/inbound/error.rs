@@ -94,6 +94,12 @@ kinds! {
     NotEndorsed => FORBIDDEN, "not-endorsed", "the signing key does not speak for this channel";
     /// Service URL, `conversation.tenantId` and `channelData.tenant.id` name different tenants.
     TenantMismatch => FORBIDDEN, "tenant-mismatch", "the activity names two tenants";
+    /// The agent is not one of those that may call. The operator decides.
+    AgentNotAllowed => FORBIDDEN, "agent-not-allowed", "the calling agent is not allowed";
+    /// The token is of a user, not of an application: a user's token is never a message.
+    DelegatedToken => FORBIDDEN, "delegated-token", "the token is a user's";
+    /// The service URL is none of those that the agent's answers may go to. The operator may list it.
+    ReplyUrlNotAllowed => FORBIDDEN, "reply-url-not-allowed", "the agent's service URL is not allowed";
     /// The tenant is not one of the allowed ones, or none is named. The operator decides.
     TenantNotAllowed => FORBIDDEN, "tenant-not-allowed", "the tenant is not allowed";
 }

@@ -132,7 +132,7 @@ impl fmt::Debug for ChannelToken {
     }
 }
 
-fn parse(body: &[u8]) -> Result<Activity, InboundError> {
+pub(super) fn parse(body: &[u8]) -> Result<Activity, InboundError> {
     let activity = Activity::from_json(body).map_err(|error| {
         let kind = match error.kind() {
             ModelErrorKind::Malformed => InboundErrorKind::MalformedBody,
@@ -149,7 +149,7 @@ fn parse(body: &[u8]) -> Result<Activity, InboundError> {
 /// The tenant that every part of the request agrees on. Only the one in the service URL is signed by itself.
 ///
 /// A text that is no GUID, which local tools write, is compared like any other, but it is no tenant.
-fn one_tenant(activity: &Activity, signed: &ServiceUrl) -> Result<Option<TenantId>, InboundError> {
+pub(super) fn one_tenant(activity: &Activity, signed: &ServiceUrl) -> Result<Option<TenantId>, InboundError> {
     let signed = signed.tenant();
     let of_data = tenant_of_channel_data(activity.channel_data.as_ref())?;
     let of_conversation = activity.conversation.as_ref().and_then(|conversation| conversation.tenant_id.as_deref());
@@ -187,7 +187,7 @@ fn tenant_of_channel_data(data: Option<&RawJson>) -> Result<Option<String>, Inbo
     Ok(data.tenant.and_then(|tenant| tenant.id))
 }
 
-fn judge_content(headers: &HeaderMap, limit: usize) -> Result<(), InboundError> {
+pub(super) fn judge_content(headers: &HeaderMap, limit: usize) -> Result<(), InboundError> {
     let one = |name| {
         let mut values = headers.get_all(name).iter();
         match (values.next(), values.next()) {

@@ -33,14 +33,16 @@ pub struct TestKey {
     pair: KeyPair,
 }
 
-/// `channel` endorses Teams and Direct Line, `webchat` only that, `bare` nothing; `unpublished` is in no document.
-pub static KEYS: LazyLock<[TestKey; 4]> = LazyLock::new(|| {
+/// `channel` endorses Teams and Direct Line, `webchat` only that, `bare` nothing; `unpublished` is in no document; `entra`
+/// is Entra's.
+pub static KEYS: LazyLock<[TestKey; 5]> = LazyLock::new(|| {
     let key = |kid, endorsements| TestKey { kid, endorsements, pair: KeyPair::generate(KeySize::Rsa2048).unwrap() };
     [
         key("channel", Some(&["directline", "MsTeams", "extra"][..])),
         key("webchat", Some(&["webchat"][..])),
         key("bare", None),
         key("unpublished", Some(&["msteams"][..])),
+        key("entra", None),
     ]
 });
 

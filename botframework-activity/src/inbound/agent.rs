@@ -1,0 +1,228 @@
+use std::{fmt, sync::Arc};
+
+use entra_auth::{ClientId, TenantId};
+use http::HeaderMap;
+
+use super::{
+    ChannelPolicy, InboundError, InboundErrorKind, InboundRequest, ServiceUrl, VerifiedActivity,
+    authenticator::refused,
+    entra::GroupKind,
+    policy::{optional_id, required_id},
+    token::{judge_content, one_tenant, parse},
+    verified::Facts,
+};
+use crate::{Activity, ActivityType, DeliveryMode, RoleType, json_shape};
+
+/// The proof that a request carries a good token of Entra, of a caller that is allowed. It opens the body of that
+/// request. Only [`CallerAuthenticator`](crate::CallerAuthenticator) makes one.
+#[derive(Clone)]
+pub struct AgentToken(Arc<AgentFacts>);
+
+pub(super) struct AgentFacts {
+    pub(super) policy: ChannelPolicy,
+    pub(super) kind: GroupKind,
+    pub(super) replies: Vec<ServiceUrl>,
+    /// A `serviceurl` claim, which tokens of Entra mostly do not have.
+    pub(super) service_url: Option<ServiceUrl>,
+    pub(super) caller: ClientId,
+    pub(super) app_id: ClientId,
+    pub(super) tenant: TenantId,
+    pub(super) key_id: Box<str>,
+}
+
+impl AgentToken {
+    pub(super) fn new(facts: AgentFacts) -> Self {
+        Self(Arc::new(facts))
+    }
+
+    /// The id of the key that signed, for logs.
+    #[must_use]
+    pub fn key_id(&self) -> &str {
+        &self.0.key_id
+    }
+
+    /// Which of the bot's app ids the token is for.
+    #[must_use]
+    pub fn app_id(&self) -> &ClientId {
+        &self.0.app_id
+    }
+
+    /// The app id of the caller. The Emulator and the app service extension have the bot's own.
+    #[must_use]
+    pub fn caller(&self) -> &ClientId {
+        &self.0.caller
+    }
+
+    /// The tenant that issued the token: the caller's, not the user's.
+    #[must_use]
+    pub fn tenant(&self) -> &TenantId {
+        &self.0.tenant
+    }
+
+    pub(super) fn body_limit(&self) -> usize {
+        self.0.policy.body_limit()
+    }
+
+    pub(super) fn check_content(&self, headers: &HeaderMap) -> Result<(), InboundError> {
+        judge_content(headers, self.body_limit()).inspect_err(refused)
+    }
+
+    pub(super) fn open(&self, body: &[u8]) -> Result<InboundRequest, InboundError> {
+        self.judge(body).inspect_err(refused)
+    }
+
+    fn judge(&self, body: &[u8]) -> Result<InboundRequest, InboundError> {
+        let rules = &self.0.policy.0;
+        if body.len() > rules.body_limit {
+            return Err(InboundErrorKind::BodyTooLarge.into());
+        }
+        let shape = json_shape(body);
+        if shape.depth > rules.depth_limit {
+            return Err(InboundErrorKind::BodyTooDeep.into());
+        }
+        if shape.nodes > rules.node_limit {
+            return Err(InboundErrorKind::BodyTooComplex.into());
+        }
+        let mut activity = parse(body)?;
+        let text = activity.service_url.as_deref().filter(|text| !text.is_empty());
+        let text = text.ok_or(InboundErrorKind::MissingServiceUrl)?;
+        let url = ServiceUrl::parse(text).map_err(|_| InboundErrorKind::ServiceUrlMismatch)?;
+        if self.0.service_url.as_ref().is_some_and(|signed| !signed.same_as(&url)) {
+            return Err(InboundErrorKind::ServiceUrlMismatch.into());
+        }
+        let channel = activity.channel_id.as_ref().map(|channel| channel.base().trim());
+        required_id(channel, InboundErrorKind::MissingChannel)?;
+        required_id(activity.conversation_id(), InboundErrorKind::MissingConversation)?;
+        optional_id(activity.id.as_deref())?;
+        optional_id(activity.from.as_ref().and_then(|from| from.id.as_deref()))?;
+        optional_id(activity.recipient.as_ref().and_then(|recipient| recipient.id.as_deref()))?;
+        let tenant = one_tenant(&activity, &url)?;
+        if !rules.allows_tenant(tenant.as_ref()) {
+            return Err(InboundErrorKind::TenantNotAllowed.into());
+        }
+        // Whoever sent the activity does not get to say who called.
+        activity.caller_id = Some(format!("urn:botframework:aadappid:{}", self.0.caller));
+        let reply_url = self.judge_reply_url(&activity, url)?;
+        match (self.0.kind, reply_url) {
+            (GroupKind::Emulator | GroupKind::AppServiceExtension, Some(service_url)) => {
+                Ok(InboundRequest::Verified(VerifiedActivity::new(Facts {
+                    activity,
+                    service_url,
+                    tenant,
+                    app_id: self.0.app_id.clone(),
+                    cloud: rules.cloud,
+                })))
+            }
+            (_, reply_url) => {
+                Ok(InboundRequest::Agent(AgentRequest(Arc::new(Request { activity, reply_url, token: self.clone() }))))
+            }
+        }
+    }
+
+    /// No signature covers the address: it must be one that the operator has listed, or that the kind of caller implies.
+    fn judge_reply_url(&self, activity: &Activity, url: ServiceUrl) -> Result<Option<ServiceUrl>, InboundError> {
+        let rules = &self.0.policy.0;
+        let listed = self.0.replies.iter().any(|listed| listed.same_as(&url));
+        match self.0.kind {
+            GroupKind::Emulator if url.is_loopback() && rules.hosts.allows(&url) => Ok(Some(url)),
+            GroupKind::Emulator => Err(InboundErrorKind::HostNotAllowed.into()),
+            GroupKind::Agents | GroupKind::AppServiceExtension if listed => Ok(Some(url)),
+            GroupKind::Agentic if listed || (is_agentic(activity) && rules.hosts.allows(&url)) => Ok(Some(url)),
+            GroupKind::Agents | GroupKind::Agentic if is_answered_inline(activity) => Ok(None),
+            _ => Err(InboundErrorKind::ReplyUrlNotAllowed.into()),
+        }
+    }
+}
+
+/// Whether the activity is addressed to an agentic account, or comes from a user of a connector.
+fn is_agentic(activity: &Activity) -> bool {
+    let role = |account: &Option<crate::ChannelAccount>| account.as_ref().and_then(|account| account.role.clone());
+    let connector = |role: &RoleType| *role == RoleType::CONNECTOR_USER;
+    role(&activity.recipient).is_some_and(|role| role.is_agentic() || connector(&role))
+        || role(&activity.from).is_some_and(|role| connector(&role))
+}
+
+/// Whether all answers are in the response to the request.
+fn is_answered_inline(activity: &Activity) -> bool {
+    let modes = [DeliveryMode::EXPECT_REPLIES, DeliveryMode::STREAM];
+    activity.kind == ActivityType::INVOKE || activity.delivery_mode.as_ref().is_some_and(|mode| modes.contains(mode))
+}
+
+impl fmt::Debug for AgentToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AgentToken")
+            .field("kind", &self.0.kind)
+            .field("caller", &self.0.caller)
+            .field("key_id", &self.0.key_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The request of an agent.
+///
+/// Who the user is, is the agent's word: a conversation of an agent opens no data of a user without the user's own
+/// token. It goes into no queue, and the bot's connector token never goes to [`AgentRequest::reply_url`]: that takes a
+/// token for the agent, of the scope [`AgentRequest::reply_scope`]. A clone is an `Arc` clone.
+#[derive(Clone)]
+pub struct AgentRequest(Arc<Request>);
+
+struct Request {
+    activity: Activity,
+    reply_url: Option<ServiceUrl>,
+    token: AgentToken,
+}
+
+impl AgentRequest {
+    /// The activity.
+    #[must_use]
+    pub fn activity(&self) -> &Activity {
+        &self.0.activity
+    }
+
+    /// The app id of the agent.
+    #[must_use]
+    pub fn caller(&self) -> &ClientId {
+        self.0.token.caller()
+    }
+
+    /// The agent's tenant.
+    #[must_use]
+    pub fn tenant(&self) -> &TenantId {
+        self.0.token.tenant()
+    }
+
+    /// The app id of the bot that was addressed.
+    #[must_use]
+    pub fn app_id(&self) -> &ClientId {
+        self.0.token.app_id()
+    }
+
+    /// Where answers may go; `None` when they go into the response to the request, as
+    /// [`ExpectedReplies`](crate::ExpectedReplies) or the body of an invoke, and nowhere else.
+    #[must_use]
+    pub fn reply_url(&self) -> Option<&ServiceUrl> {
+        self.0.reply_url.as_ref()
+    }
+
+    /// The scope of a token for the agent.
+    #[must_use]
+    pub fn reply_scope(&self) -> String {
+        format!("{}/.default", self.caller())
+    }
+}
+
+impl AsRef<Activity> for AgentRequest {
+    fn as_ref(&self) -> &Activity {
+        self.activity()
+    }
+}
+
+impl fmt::Debug for AgentRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AgentRequest")
+            .field("activity", &self.0.activity)
+            .field("caller", self.caller())
+            .field("reply_url", &self.0.reply_url)
+            .finish_non_exhaustive()
+    }
+}
