@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "axum")]
+mod axum;
 #[cfg(feature = "connector")]
 mod connector;
 #[cfg(feature = "inbound")]

@@ -38,7 +38,7 @@ use crate::{Activity, ActivityType, EventName, InvokeName, ModelError};
 ///     format!("You said {}", activity.prompt_text())
 /// }
 ///
-/// let router: Router<Activity, Answer> = Router::new().on(ActivityType::MESSAGE, |activity| Box::pin(hello(activity)));
+/// let router = Router::<Activity, Answer>::new().on(ActivityType::MESSAGE, |activity| Box::pin(hello(activity)));
 /// ```
 pub struct Router<C, Out> {
     routes: Vec<(Route, Handler<C, Out>)>,

@@ -1,7 +1,6 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod card;
 #[cfg(feature = "sign-in")]
 mod flow;
 mod invoke;
@@ -12,6 +11,7 @@ mod test_support;
 #[cfg(feature = "sign-in")]
 mod token_service;
 
+pub use crate::invoke::SignInFailureCode;
 #[cfg(feature = "sign-in")]
 #[cfg_attr(docsrs, doc(cfg(feature = "sign-in")))]
 pub use crate::sign_in::{
@@ -23,7 +23,4 @@ pub use crate::token_service::{
     ChannelUser, NoUser, ServiceToken, SignInResource, TokenServiceClient, TokenServiceClientBuilder,
     TokenServiceError, TokenServiceErrorKind,
 };
-pub use crate::{
-    card::{OAuthCard, TokenExchangeResource, TokenPostResource},
-    invoke::SignInFailureCode,
-};
+pub use botframework_activity::card::{OAuthCard, TokenExchangeResource, TokenPostResource};

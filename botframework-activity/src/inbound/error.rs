@@ -68,6 +68,8 @@ kinds! {
     HostNotAllowed => FORBIDDEN, "host-not-allowed", "the service URL is on a host that is not allowed";
     /// The body is larger than the limit.
     BodyTooLarge => PAYLOAD_TOO_LARGE, "body-too-large", "the body is larger than the limit";
+    /// The body did not arrive within 10 s. Only hosts that read it for the crate report it.
+    BodyTooSlow => REQUEST_TIMEOUT, "body-too-slow", "the body did not arrive in time";
     /// The body is not declared as JSON in UTF-8.
     UnsupportedMediaType => UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "the body is not declared as JSON";
     /// The body is compressed.
@@ -120,7 +122,7 @@ impl InboundError {
         self.kind
     }
 
-    /// The status to answer with: 400, 401, 403, 413 or 415; 503 when the channel's keys cannot be fetched.
+    /// The status to answer with: 400, 401, 403, 408, 413 or 415; 503 when the channel's keys cannot be fetched.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match (self.kind, self.kind.fixed_status()) {
@@ -211,7 +213,7 @@ mod tests {
             let answer = error.www_authenticate();
             match error.status().as_u16() {
                 403 => assert_eq!(answer.unwrap(), "Bearer error=\"insufficient_scope\""),
-                400 | 413 | 415 => assert_eq!(answer, None),
+                400 | 408 | 413 | 415 => assert_eq!(answer, None),
                 other => panic!("{kind:?}: {other}"),
             }
         }

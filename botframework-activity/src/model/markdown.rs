@@ -176,13 +176,18 @@ impl MarkdownSanitizer {
             writer.push("]");
             return 1;
         };
-        match (destination(inside), writer.open.pop()) {
+        let bracket = writer.open.pop();
+        match (bracket.and_then(|_| destination(inside)), bracket) {
             (Some((url, length)), Some(_)) if self.allows(url) => {
                 writer.push(&format!("]({url})"));
                 2 + length
             }
             (Some((_, length)), Some(bracket)) => {
                 writer.dropped.push(bracket);
+                // What stood apart must not grow together to something new.
+                if inside.get(length..).and_then(|rest| rest.chars().next()).is_some_and(|c| !may_follow(c)) {
+                    writer.push(" ");
+                }
                 2 + length
             }
             _ => {
@@ -247,9 +252,26 @@ impl Writer {
         }
         self.dropped.sort_unstable();
         let mut dropped = self.dropped.iter().peekable();
-        let keep = |(at, c): (usize, char)| if dropped.next_if_eq(&&at).is_some() { None } else { Some(c) };
-        self.out.char_indices().filter_map(keep).collect()
+        let mut text = String::with_capacity(self.out.len());
+        for (at, c) in self.out.char_indices() {
+            if dropped.next_if_eq(&&at).is_none() {
+                text.push(c);
+            } else if text.chars().next_back().is_some_and(|before| !may_precede(before)) {
+                text.push(' ');
+            }
+        }
+        text
     }
+}
+
+/// Characters that mean the same whatever comes after them.
+fn may_precede(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '[' | '(' | '*' | '_')
+}
+
+/// Characters that mean the same whatever stood before them.
+fn may_follow(c: char) -> bool {
+    c.is_whitespace() || matches!(c, ']' | ')' | '.' | ',' | ';' | ':' | '!' | '?' | '*' | '_')
 }
 
 /// How many bytes are looked at for the end of what has begun.
@@ -345,7 +367,7 @@ fn is_definition(rest: &str) -> bool {
 
 /// The address in `(address "title")`, and the length up to the closing parenthesis.
 fn destination(inside: &str) -> Option<(&str, usize)> {
-    let paragraph = head(inside, 2 * MAX_LOOK).split("\n\n").next()?;
+    let paragraph = head(inside, MAX_LOOK).split("\n\n").next()?;
     let start = paragraph.len() - paragraph.trim_start().len();
     let body = paragraph.get(start..)?;
     let (url, mut at) = match body.strip_prefix('<') {

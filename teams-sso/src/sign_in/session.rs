@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use botframework_activity::{
     Accepted, Activity, ActivityType, Attachment, ContentType, Delivery, InputHint, QueueErrorKind, SendError,
-    SendErrorKind, VerifiedActivity,
+    SendErrorKind, VerifiedActivity, card::Card as _,
 };
 use entra_auth::{Change, Key, Namespace, Partition};
 use serde_json::json;

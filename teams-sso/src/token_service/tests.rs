@@ -285,7 +285,7 @@ async fn sign_in_resource_on_the_wire() {
     let resource = world.client.get_sign_in_resource(&world.user, &world.activity, "sso").await.unwrap();
     assert_eq!(resource.link(), link);
     let exchange = resource.token_exchange_resource().unwrap();
-    assert_eq!((&*exchange.id, exchange.uri.as_deref()), ("g-1", Some("api://botid-1")));
+    assert_eq!((exchange.id.as_deref(), exchange.uri.as_deref()), (Some("g-1"), Some("api://botid-1")));
     assert_eq!(exchange.provider_id.as_deref(), Some("p-1"));
     assert!(resource.token_post_resource().is_some());
     assert!(!format!("{resource:?}").contains("signin="));
@@ -349,7 +349,7 @@ async fn a_resource_is_read_in_either_letter_case_and_only_from_the_service() {
     });
     world.first_answers(ResponseTemplate::new(200).set_body_json(pascal)).await;
     let resource = world.client.get_sign_in_resource(&world.user, &world.activity, "sso").await.unwrap();
-    assert_eq!(resource.token_exchange_resource().unwrap().id, "g-1");
+    assert_eq!(resource.token_exchange_resource().unwrap().id.as_deref(), Some("g-1"));
     assert!(resource.token_post_resource().is_none(), "a foreign address must not get a token");
     for link in ["https://evil.example/x", "javascript:alert(1)", ""] {
         world.server.reset().await;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use botframework_activity::Extra;
 use bytes::Bytes;
 use entra_auth::{AccessToken, Body, Secret, UnverifiedToken, is_loopback};
 use http::{Method, Request, StatusCode, header};
@@ -149,7 +150,10 @@ impl SignInResource {
     fn checked(mut self, base: &Url) -> Option<Self> {
         let ours = |link: &str| Url::parse(link).is_ok_and(|link| is_of_service(base, &link));
         self.post = self.post.filter(|post| post.sas_url.as_deref().is_some_and(ours));
-        self.exchange = self.exchange.filter(|resource| !resource.id.is_empty());
+        self.exchange = self.exchange.filter(|resource| resource.id.as_deref().is_some_and(|id| !id.is_empty()));
+        // Only what the card is known to hold goes to the client.
+        self.exchange.iter_mut().for_each(|resource| resource.extra = Extra::default());
+        self.post.iter_mut().for_each(|resource| resource.extra = Extra::default());
         ours(&self.link).then_some(self)
     }
 }
