@@ -1,0 +1,47 @@
+//! The bot in axum.
+
+use std::io;
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::State,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use http::{HeaderMap, header};
+use tokio::{net::TcpListener, time::timeout};
+
+use crate::bot::{self, Answer, Bot};
+
+pub(crate) async fn serve(bot: Bot, listener: std::net::TcpListener) -> io::Result<()> {
+    let router = Router::new()
+        .route(&bot.path, post(messages))
+        .route("/healthz", get(async || r#"{"status":"ok"}"#))
+        .with_state(bot);
+    axum::serve(TcpListener::from_std(listener)?, router).await
+}
+
+async fn messages(State(bot): State<Bot>, headers: HeaderMap, body: Body) -> Answer {
+    let token = match bot::check(&bot, &headers).await {
+        Ok(token) => token,
+        Err(answer) => return answer,
+    };
+    match timeout(bot::BODY_TIME, to_bytes(body, token.body_limit() + 1)).await {
+        Ok(Ok(body)) => bot::answer(&bot, &token, &body).await,
+        Ok(Err(_)) => bot::too_large(),
+        Err(_) => bot::too_slow(),
+    }
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, self.body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+        if let Some(challenge) = self.challenge {
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}

@@ -1,0 +1,130 @@
+//! The bot, as plain functions over headers and bytes: [`check`] before the body is read, [`answer`] after.
+//!
+//! Nothing here knows a web framework, and nothing is derived from the request's URL: behind a gateway that rewrites it
+//! the bot is the same.
+
+use std::{sync::Arc, time::Duration};
+
+use botframework_activity::{
+    Activity, ActivityType, ChannelAuthenticator, ChannelKeys, ChannelToken, ConnectorClient, DeliveryMode,
+    ExpectedReplies, InboundError,
+};
+use bytes::Bytes;
+use entra_auth::{
+    Authority, BuildError, ClientId, ConfidentialClient, HttpTransport, ReqwestTransport, TenantId, TenantPolicy,
+    settings::Settings,
+};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+/// How long a sender may take for its body.
+pub(crate) const BODY_TIME: Duration = Duration::from_secs(10);
+
+/// An echo bot. A clone is the same bot.
+#[derive(Clone)]
+pub(crate) struct Bot {
+    authenticator: ChannelAuthenticator,
+    connector: ConnectorClient,
+    /// The path at which the bot is asked.
+    pub(crate) path: Arc<str>,
+}
+
+/// The answer to a request.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    /// For 401.
+    pub(crate) challenge: Option<HeaderValue>,
+    /// JSON, or nothing.
+    pub(crate) body: Bytes,
+}
+
+impl Bot {
+    /// Reads the environment; says everything that is wrong with it.
+    pub(crate) fn from_env() -> Result<Self, String> {
+        let mut settings = Settings::from_env();
+        let tenant = settings.required::<TenantId>("AZURE_TENANT_ID");
+        let app = settings.required::<ClientId>("BOT_APP_ID");
+        let secret = settings.required_secret("BOT_APP_PASSWORD");
+        let authority = settings.parsed("AZURE_AUTHORITY_HOST", Authority::default());
+        let metadata = settings.optional::<String>("BOT_OPENID_METADATA_URL");
+        let hosts = settings.parsed("BOT_CONNECTOR_HOSTS", String::new());
+        let allowed = settings.parsed("ALLOWED_TENANT_IDS", String::new());
+        let base = settings.parsed("BASE_PATH", String::new());
+        let build = settings.finish(|| {
+            let (tenant, app, secret, authority) = (tenant?, app?, secret?, authority?);
+            let (metadata, hosts, allowed, base) = (metadata?, hosts?, allowed?, base?);
+            Some(move || -> Result<Self, BuildError> {
+                let transport: Arc<dyn HttpTransport> = Arc::new(ReqwestTransport::new()?);
+                let named: Vec<TenantId> = allowed.split(',').filter_map(|id| id.trim().parse().ok()).collect();
+                let tenants =
+                    if named.is_empty() { TenantPolicy::Single(tenant.clone()) } else { TenantPolicy::allow(named) };
+                let keys = ChannelKeys::fetched(Arc::clone(&transport));
+                let mut authenticator = ChannelAuthenticator::builder(app.clone(), tenants, keys);
+                if let Some(url) = metadata.and_then(|url| url.parse().ok()) {
+                    authenticator = authenticator.metadata_url(url);
+                }
+                for host in hosts.split(',').map(str::trim).filter(|host| !host.is_empty()) {
+                    authenticator = authenticator.connector_host(host);
+                }
+                let credential = ConfidentialClient::builder(tenant, app, secret)
+                    .authority(authority)
+                    .transport(Arc::clone(&transport))
+                    .build()?;
+                let connector = ConnectorClient::builder(transport, Arc::new(credential)).build()?;
+                let path = format!("{}/api/messages", base.trim_end_matches('/')).into();
+                Ok(Self { authenticator: authenticator.build()?, connector, path })
+            })
+        });
+        build.map_err(|problems| problems.to_string())?().map_err(|error| error.to_string())
+    }
+}
+
+/// Who asks? Needs no body: whoever is refused here has cost nothing.
+pub(crate) async fn check(bot: &Bot, headers: &HeaderMap) -> Result<ChannelToken, Answer> {
+    let token = bot.authenticator.authenticate(headers).await.map_err(refusal)?;
+    token.check_content(headers).map_err(refusal)?;
+    Ok(token)
+}
+
+/// What do they want? At most [`ChannelToken::body_limit`] bytes and one more are worth reading.
+pub(crate) async fn answer(bot: &Bot, token: &ChannelToken, body: &[u8]) -> Answer {
+    let activity = match token.open(body) {
+        Ok(activity) => activity,
+        Err(error) => return refusal(error),
+    };
+    if activity.kind == ActivityType::INVOKE {
+        return status(StatusCode::NOT_IMPLEMENTED);
+    }
+    if activity.kind != ActivityType::MESSAGE {
+        return status(StatusCode::OK);
+    }
+    let echo = Activity::message(format!("You said: {}", activity.text_without_mentions().trim())).reply_to(&activity);
+    if activity.delivery_mode == Some(DeliveryMode::EXPECT_REPLIES) {
+        let mut replies = ExpectedReplies::default();
+        replies.activities.push(echo);
+        return Answer { body: serde_json::to_vec(&replies).unwrap_or_default().into(), ..status(StatusCode::OK) };
+    }
+    match bot.connector.reply(activity.service_url(), &echo).await {
+        Ok(_) => status(StatusCode::OK),
+        // The channel sends it again, which would be a second answer after an unknown outcome.
+        Err(error) if error.is_retryable() => status(StatusCode::SERVICE_UNAVAILABLE),
+        Err(_) => status(StatusCode::OK),
+    }
+}
+
+/// 413, for what is too large to be read.
+pub(crate) fn too_large() -> Answer {
+    status(StatusCode::PAYLOAD_TOO_LARGE)
+}
+
+/// 408, for a sender that is too slow.
+pub(crate) fn too_slow() -> Answer {
+    status(StatusCode::REQUEST_TIMEOUT)
+}
+
+pub(crate) const fn status(status: StatusCode) -> Answer {
+    Answer { status, challenge: None, body: Bytes::new() }
+}
+
+fn refusal(error: InboundError) -> Answer {
+    Answer { challenge: error.www_authenticate(), ..status(error.status()) }
+}
