@@ -25,9 +25,9 @@ mod raw;
 mod response;
 mod scalar;
 mod scan;
-mod split;
 #[cfg(test)]
 mod spec;
+mod split;
 mod text;
 mod timestamp;
 mod vocabulary;
