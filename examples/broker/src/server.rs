@@ -48,8 +48,8 @@ struct Limits {
 impl Limits {
     const fn with_turns_of(turn_timeout: Duration) -> Self {
         Self {
-            connections: 1024,
-            headers: Duration::from_secs(30),
+            connections: 4096,
+            headers: Duration::from_secs(10),
             age: Duration::from_secs(600),
             answer: turn_timeout.saturating_add(Duration::from_secs(30)),
             stopping: Duration::from_secs(5),

@@ -27,8 +27,6 @@ use serde_json::json;
 use support::{PLACEHOLDER, RESPONSES, redis::Redis, replicas::Replicas};
 use tokio::{task::JoinSet, time::sleep};
 
-/// Conversations at a time.
-const LANES: usize = 16;
 /// How long a lost lease holds its lane; renewed every third of it.
 const LEASE: &str = "3";
 /// The time of an answer after the last kill: some leases run out one after the other.
@@ -66,7 +64,9 @@ struct Plan {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_kill_loses_a_turn_or_answers_twice() {
     let kills = number("CRASH_KILLS", 12);
-    run(Plan { name: "G8", lanes: LANES, kills, pause: 400..2000, prefix: "" }).await;
+    // Each turn that a kill hits can leave one orphan, so few run at a time.
+    let lanes = usize::try_from(number("CRASH_LANES", 8)).unwrap();
+    run(Plan { name: "G8", lanes, kills, pause: 400..2000, prefix: "" }).await;
 }
 
 /// Personal chats whose answers grow for some seconds.

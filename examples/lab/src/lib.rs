@@ -1,6 +1,7 @@
 //! The family under load, faults and hostile input.
 //!
 //! - [`goals`]: one claim each, measured through the public entry points of the crates, against a limit.
+//! - [`turns`]: goals of the turn queue.
 //! - [`fuzz`]: hostile input for whatever parses bytes from outside.
 //! - The rest is what the performance drivers in `examples/` share: their contract with the harness. A driver reads its
 //!   inputs from the environment (`PERF_FIXTURES`, `PERF_N`, `PERF_WARM`, `PERF_MODE`, …) and prints one JSON object as
@@ -11,6 +12,7 @@ pub mod goals;
 mod options;
 mod outcome;
 mod random;
+pub mod turns;
 pub mod world;
 
 pub use options::{Options, Setting};

@@ -3,7 +3,7 @@
 //! Each module has `run`, which measures the crates, and `check`, which measures whatever it is given: the tests give it
 //! things that do it wrong, so that no checker can pass without looking.
 
-use crate::{Fault, Options, Outcome, Setting, fuzz};
+use crate::{Fault, Options, Outcome, Setting, fuzz, turns};
 
 pub mod blocked;
 pub mod cancel;
@@ -59,6 +59,22 @@ pub const ALL: &[Goal] = &[
         takes: "30 s",
         settings: &[kid_flood::TOKENS],
         run: kid_flood::run,
+    },
+    Goal {
+        name: "dedupe",
+        id: "G5",
+        claim: "10,000 activities delivered 1 to 5 times to 3 replicas, shuffled: each runs exactly once, none is lost",
+        takes: "2 s",
+        settings: &[turns::dedupe::ACTIVITIES, turns::dedupe::REPLICAS],
+        run: turns::dedupe::run,
+    },
+    Goal {
+        name: "order",
+        id: "G6",
+        claim: "1,000 conversations x 20 turns: no overlap, no reorder, wall at most 1.2x the longest conversation",
+        takes: "5 s",
+        settings: &[turns::order::CONVERSATIONS, turns::order::TURNS],
+        run: turns::order::run,
     },
     Goal {
         name: "million-users",
