@@ -379,6 +379,12 @@ mod tests {
         }
     }
 
+    /// A cache holds millions.
+    #[test]
+    fn a_token_is_small() {
+        assert!(size_of::<Token>() <= 40, "{}", size_of::<Token>());
+    }
+
     #[test]
     fn plain_http_only_on_loopback() {
         for (url, good) in [

@@ -107,9 +107,14 @@ impl Accounts {
 
     /// Drops everything of a user; what is being fetched for them from before is not kept.
     pub(super) fn sign_out(&self, user: &UserKey) {
+        self.lock().holders.retain(|holder, _| holder.user != *user);
+        self.depart(user);
+    }
+
+    /// Changes the user's epoch: nobody boards a flight from before any more.
+    pub(super) fn depart(&self, user: &UserKey) {
         let now = Instant::now();
         let mut state = self.lock();
-        state.holders.retain(|holder, _| holder.user != *user);
         state.departed.retain(|_, (_, at)| now.duration_since(*at) < DEPARTED);
         state.sign_outs += 1;
         let number = state.sign_outs;

@@ -122,6 +122,8 @@ impl Engine {
         if self.recheck(&key).await && key.subject.is_account() {
             return Err(signed_out());
         }
+        // Before the cache is asked: who finds nothing there boards no flight that began after an older look.
+        let epoch = self.epoch(&key);
         let look = match request.claims {
             None => self.cache.look(&key, self.clock.now(), request.rejected.as_ref()),
             Some(_) => Look::Miss,
@@ -130,7 +132,6 @@ impl Engine {
             report("hit", &key.scopes);
             return Ok(token);
         }
-        let epoch = self.epoch(&key);
         let flight = FlightKey { key, claims: request.claims.clone(), epoch };
         match look {
             Look::Fresh(token) => Ok(token),
@@ -156,7 +157,8 @@ impl Engine {
         }
     }
 
-    /// The task of one flight. It keeps what it learns, so that later callers do not depend on who waited.
+    /// The task of one flight. It keeps what it learns, so that later callers do not depend on who waited. The order of
+    /// its steps is that of `model.rs`, which tries all interleavings.
     fn fetch(
         self: &Arc<Self>,
         flight: FlightKey,
@@ -370,8 +372,10 @@ impl Engine {
     /// Forgets every token of a user, and lets no fetch under way bring one back.
     pub(super) fn forget_user(&self, user: &crate::UserKey) {
         // In this order: what is stored before the second step is found by it, what is stored after it knows the first.
+        // A flight that began between the two may have found an old token; after the third nobody boards it.
         self.accounts.sign_out(user);
         self.cache.forget(user);
+        self.accounts.depart(user);
     }
 
     /// Forgets failures remembered for a user, who has just mended what was wrong.

@@ -21,8 +21,14 @@ mod downstream;
 mod engine;
 mod file;
 mod host_tokens;
+#[cfg(all(test, feature = "validate"))]
+mod isolation;
+#[cfg(all(test, feature = "validate"))]
+mod isolation_check;
 #[cfg(feature = "validate")]
 mod long_running;
+#[cfg(all(test, feature = "validate"))]
+mod model;
 #[cfg(feature = "validate")]
 mod on_behalf_of;
 #[cfg(feature = "validate")]

@@ -3,8 +3,9 @@
 //! The fetch runs in a task of its own, so a caller that goes away changes nothing; it has a deadline; a panic becomes
 //! an error; whatever happens, the cell is empty again afterwards. No lock is held while anything is awaited.
 
+mod desk;
+
 use std::{
-    collections::HashMap,
     fmt,
     future::{Future, poll_fn},
     hash::Hash,
@@ -17,8 +18,10 @@ use std::{
 
 use tokio::sync::watch;
 
+pub(crate) use self::desk::{Boarding, Desk};
+
 /// The fetches that are under way, by key. A clone shares them.
-pub(crate) struct Flights<K, R>(Arc<Mutex<HashMap<K, Board<R>>>>);
+pub(crate) struct Flights<K, R>(Arc<Mutex<Desk<K, Board<R>>>>);
 
 /// Where the landing of one flight is announced.
 type Board<R> = watch::Receiver<Option<Landing<R>>>;
@@ -57,13 +60,17 @@ impl<K: Clone + Eq + Hash + Send + 'static, R: Clone + Send + Sync + 'static> Fl
     where
         F: Future<Output = R> + Send + 'static,
     {
-        let mut flights = self.lock();
-        if let Some(flight) = flights.get(key) {
-            return flight.clone();
-        }
-        let (sender, receiver) = watch::channel(None);
-        flights.insert(key.clone(), receiver.clone());
-        drop(flights);
+        let mut sender = None;
+        let open = || {
+            let (announce, board) = watch::channel(None);
+            sender = Some(announce);
+            board
+        };
+        let boarding = self.lock().board(key, open);
+        let (receiver, sender) = match (boarding, sender) {
+            (Boarding::Leads(board), Some(sender)) => (board, sender),
+            (Boarding::Joined(board) | Boarding::Leads(board), _) => return board,
+        };
         // From here on the seat is given back whatever happens, a panic of `fetch` itself included.
         let seat = Seat { flights: self.clone(), key: key.clone() };
         let fetch = fetch();
@@ -81,7 +88,7 @@ impl<K: Clone + Eq + Hash + Send + 'static, R: Clone + Send + Sync + 'static> Fl
         receiver
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<K, Board<R>>> {
+    fn lock(&self) -> MutexGuard<'_, Desk<K, Board<R>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -93,7 +100,7 @@ struct Seat<K: Clone + Eq + Hash + Send + 'static, R: Clone + Send + Sync + 'sta
 
 impl<K: Clone + Eq + Hash + Send + 'static, R: Clone + Send + Sync + 'static> Drop for Seat<K, R> {
     fn drop(&mut self) {
-        self.flights.lock().remove(&self.key);
+        self.flights.lock().land(&self.key);
     }
 }
 
@@ -158,7 +165,7 @@ mod tests {
             assert_eq!(caller.await.unwrap(), Landing::Done(1));
         }
         assert_eq!(fetches.load(Ordering::SeqCst), 1);
-        assert!(flights.lock().is_empty());
+        assert_eq!(flights.lock().flights().count(), 0);
     }
 
     #[tokio::test(start_paused = true)]
