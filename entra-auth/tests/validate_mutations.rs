@@ -37,6 +37,9 @@ fn mutated(base: &Value, name: &str, form: &str) -> String {
     }
 }
 
+/// A name, good claims, the claims this kind has besides the common ones, and what of theirs does no harm.
+type Kind = (&'static str, Value, &'static [&'static str], &'static [(&'static str, &'static str)]);
+
 fn validator() -> AccessTokenValidator {
     let callers = AllowedCallers::only([CALLER.parse().unwrap()]);
     builder(single()).app_callers(callers).build().unwrap()
@@ -65,7 +68,7 @@ fn claims_of_every_kind_of_token() {
         ("aud", "array"),
         ("nbf", "number"), // a moment of 1970
     ];
-    let kinds: [(&str, Value, &[&str], &[(&str, &str)]); 3] = [
+    let kinds: [Kind; 3] = [
         (
             "version 2, user",
             user_claims(),
