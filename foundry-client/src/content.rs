@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::loose::{Loose, null_default};
+use crate::loose::{self, Loose, null_default};
 use crate::problem::{BadBody, Problem};
 use crate::raw::RawJson;
 use crate::vocabulary::vocabulary;
@@ -62,6 +62,12 @@ pub enum Content {
     ReasoningText(PlainText),
     /// A summary of reasoning.
     SummaryText(PlainText),
+    /// A picture of the user.
+    InputImage(InputImage),
+    /// A file of the user.
+    InputFile(InputFile),
+    /// A screenshot of a computer tool.
+    ComputerScreenshot(ComputerScreenshot),
     /// Anything else, as raw JSON.
     Unknown(UnknownContent),
 }
@@ -87,16 +93,67 @@ pub struct PlainText {
     raw: RawJson,
 }
 
-/// A part without a type here. Documented parts that only users send have no [`Problem`].
+/// A picture of the user.
+#[derive(Clone, Debug, Deserialize)]
+#[non_exhaustive]
+pub struct InputImage {
+    /// Its address, or the picture itself as a `data:` address.
+    #[serde(default, deserialize_with = "loose::text")]
+    pub image_url: Option<String>,
+    /// The uploaded file.
+    #[serde(default, deserialize_with = "loose::text")]
+    pub file_id: Option<String>,
+    /// `low`, `high` or `auto`.
+    #[serde(default, deserialize_with = "loose::text")]
+    pub detail: Option<String>,
+    #[serde(skip)]
+    raw: RawJson,
+}
+
+/// A file of the user.
+#[derive(Clone, Debug, Deserialize)]
+#[non_exhaustive]
+pub struct InputFile {
+    /// The uploaded file.
+    #[serde(default, deserialize_with = "loose::text")]
+    pub file_id: Option<String>,
+    /// Its name.
+    #[serde(default, deserialize_with = "loose::text")]
+    pub filename: Option<String>,
+    /// Its address.
+    #[serde(default, deserialize_with = "loose::text")]
+    pub file_url: Option<String>,
+    #[serde(skip)]
+    raw: RawJson,
+}
+
+/// A screenshot of a computer tool.
+#[derive(Clone, Debug, Deserialize)]
+#[non_exhaustive]
+pub struct ComputerScreenshot {
+    /// Its address, or the picture itself as a `data:` address.
+    #[serde(default, deserialize_with = "loose::text")]
+    pub image_url: Option<String>,
+    /// The uploaded file.
+    #[serde(default, deserialize_with = "loose::text")]
+    pub file_id: Option<String>,
+    #[serde(skip)]
+    raw: RawJson,
+}
+
+/// A part without a type here.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct UnknownContent {
     kind: ContentKind,
     raw: RawJson,
-    problem: Option<Problem>,
+    problem: Problem,
 }
 
 const OUTPUT_TEXT: &ContentKind = &ContentKind::OUTPUT_TEXT;
+const INPUT_IMAGE: &ContentKind = &ContentKind::INPUT_IMAGE;
+const INPUT_FILE: &ContentKind = &ContentKind::INPUT_FILE;
+const COMPUTER_SCREENSHOT: &ContentKind = &ContentKind::COMPUTER_SCREENSHOT;
 
 impl Content {
     /// Reads a part; what has no type here becomes [`Content::Unknown`].
@@ -110,12 +167,22 @@ impl Content {
             Some("refusal") => PlainText::parse(&kind, &raw).map(Self::Refusal),
             Some("reasoning_text") => PlainText::parse(&kind, &raw).map(Self::ReasoningText),
             Some("summary_text") => PlainText::parse(&kind, &raw).map(Self::SummaryText),
-            _ => {
-                let problem = untyped_problem(tag.is_some(), kind.is_known());
+            Some("input_image") => {
+                raw.parse().map(|body| Self::InputImage(InputImage { raw: raw.clone(), ..body })).map_err(BadBody::from)
+            }
+            Some("input_file") => {
+                raw.parse().map(|body| Self::InputFile(InputFile { raw: raw.clone(), ..body })).map_err(BadBody::from)
+            }
+            Some("computer_screenshot") => raw
+                .parse()
+                .map(|body| Self::ComputerScreenshot(ComputerScreenshot { raw: raw.clone(), ..body }))
+                .map_err(BadBody::from),
+            other => {
+                let problem = if other.is_some() { Problem::UnknownType } else { Problem::MissingType };
                 return Self::Unknown(UnknownContent { kind, raw, problem });
             }
         };
-        parsed.unwrap_or_else(|BadBody| Self::Unknown(UnknownContent { kind, raw, problem: Some(Problem::BadBody) }))
+        parsed.unwrap_or_else(|BadBody| Self::Unknown(UnknownContent { kind, raw, problem: Problem::BadBody }))
     }
 
     /// The `type`.
@@ -126,6 +193,9 @@ impl Content {
             Self::InputText(text) | Self::Refusal(text) | Self::ReasoningText(text) | Self::SummaryText(text) => {
                 &text.kind
             }
+            Self::InputImage(_) => INPUT_IMAGE,
+            Self::InputFile(_) => INPUT_FILE,
+            Self::ComputerScreenshot(_) => COMPUTER_SCREENSHOT,
             Self::Unknown(unknown) => &unknown.kind,
         }
     }
@@ -138,6 +208,9 @@ impl Content {
             Self::InputText(text) | Self::Refusal(text) | Self::ReasoningText(text) | Self::SummaryText(text) => {
                 &text.raw
             }
+            Self::InputImage(image) => &image.raw,
+            Self::InputFile(file) => &file.raw,
+            Self::ComputerScreenshot(screenshot) => &screenshot.raw,
             Self::Unknown(unknown) => &unknown.raw,
         }
     }
@@ -147,7 +220,7 @@ impl Content {
     pub fn problem(&self) -> Option<Problem> {
         match self {
             Self::OutputText(text) => text.annotations.iter().find_map(Annotation::problem),
-            Self::Unknown(unknown) => unknown.problem,
+            Self::Unknown(unknown) => Some(unknown.problem),
             _ => None,
         }
     }
@@ -364,13 +437,4 @@ pub(crate) fn tag_of(raw: &RawJson) -> Option<String> {
         tag: Loose<'a>,
     }
     raw.parse::<Tag<'_>>().ok()?.tag.string()
-}
-
-/// Documented kinds without a type are no problem; they are left raw on purpose.
-pub(crate) fn untyped_problem(has_tag: bool, known: bool) -> Option<Problem> {
-    match (has_tag, known) {
-        (false, _) => Some(Problem::MissingType),
-        (true, false) => Some(Problem::UnknownType),
-        (true, true) => None,
-    }
 }

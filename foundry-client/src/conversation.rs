@@ -103,6 +103,8 @@ pub struct Page<T> {
     pub last_id: Option<String>,
     /// Whether more entries follow.
     pub has_more: bool,
+    /// The address of the next page, in lists that are paged by links.
+    pub next_link: Option<String>,
 }
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Page<T> {
@@ -110,6 +112,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Page<T> {
         #[derive(Deserialize)]
         #[serde(bound = "T: Deserialize<'de>")]
         struct Wire<T> {
+            #[serde(alias = "value")]
             data: Vec<T>,
             #[serde(default, deserialize_with = "loose::text")]
             first_id: Option<String>,
@@ -117,9 +120,37 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Page<T> {
             last_id: Option<String>,
             #[serde(default, deserialize_with = "null_default")]
             has_more: bool,
+            #[serde(default, deserialize_with = "loose::text", rename = "nextLink")]
+            next_link: Option<String>,
         }
-        let Wire { data, first_id, last_id, has_more } = Wire::deserialize(deserializer)?;
-        Ok(Self { data, first_id, last_id, has_more })
+        let Wire { data, first_id, last_id, has_more, next_link } = Wire::deserialize(deserializer)?;
+        Ok(Self { data, first_id, last_id, has_more, next_link })
+    }
+}
+
+/// Something that was deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Deleted {
+    /// What was deleted: its id, or its name where things go by name.
+    pub id: String,
+    /// Whether it is gone.
+    pub deleted: bool,
+}
+
+#[cfg(feature = "client")]
+impl Deleted {
+    /// Reads the answer to a deletion, which may also be empty.
+    pub(crate) fn read(id: &str, body: &[u8]) -> Self {
+        #[derive(Deserialize, Default)]
+        struct Wire {
+            #[serde(default, deserialize_with = "loose::text")]
+            id: Option<String>,
+            #[serde(default)]
+            deleted: Option<bool>,
+        }
+        let wire: Wire = serde_json::from_slice(body).unwrap_or_default();
+        Self { id: wire.id.unwrap_or_else(|| id.to_owned()), deleted: wire.deleted.unwrap_or(true) }
     }
 }
 

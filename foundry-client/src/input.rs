@@ -100,11 +100,21 @@ enum Part {
         text: String,
     },
     InputImage {
-        image_url: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        image_url: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        file_id: Option<String>,
         detail: &'static str,
     },
     InputFile {
-        file_id: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        file_id: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        file_url: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        filename: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        file_data: Option<String>,
     },
     #[serde(untagged)]
     Raw(RawJson),
@@ -126,13 +136,38 @@ impl InputContent {
     /// A picture, by an address the service can read or as a `data:` address.
     #[must_use]
     pub fn image_url(url: impl Into<String>) -> Self {
-        Self(Part::InputImage { image_url: url.into(), detail: "auto" })
+        Self(Part::InputImage { image_url: Some(url.into()), file_id: None, detail: "auto" })
+    }
+
+    /// A picture that was uploaded.
+    #[must_use]
+    pub fn image_id(file_id: impl Into<String>) -> Self {
+        Self(Part::InputImage { image_url: None, file_id: Some(file_id.into()), detail: "auto" })
+    }
+
+    /// A picture itself, sent along as a `data:` address. `media_type` is for example `image/png`.
+    #[must_use]
+    pub fn image(media_type: &str, picture: &[u8]) -> Self {
+        Self::image_url(data_url(media_type, picture))
     }
 
     /// An uploaded file.
     #[must_use]
     pub fn file_id(id: impl Into<String>) -> Self {
-        Self(Part::InputFile { file_id: id.into() })
+        Self(Part::InputFile { file_id: Some(id.into()), file_url: None, filename: None, file_data: None })
+    }
+
+    /// A file at an address the service can read.
+    #[must_use]
+    pub fn file_url(url: impl Into<String>) -> Self {
+        Self(Part::InputFile { file_id: None, file_url: Some(url.into()), filename: None, file_data: None })
+    }
+
+    /// A file itself, sent along. `media_type` is for example `application/pdf`.
+    #[must_use]
+    pub fn file(filename: impl Into<String>, media_type: &str, content: &[u8]) -> Self {
+        let data = data_url(media_type, content);
+        Self(Part::InputFile { file_id: None, file_url: None, filename: Some(filename.into()), file_data: Some(data) })
     }
 
     /// Any other part, written as it is.
@@ -140,6 +175,31 @@ impl InputContent {
     pub fn raw(json: RawJson) -> Self {
         Self(Part::Raw(json))
     }
+}
+
+fn data_url(media_type: &str, content: &[u8]) -> String {
+    let mut url = String::with_capacity(media_type.len() + 13 + content.len().div_ceil(3) * 4);
+    url.extend(["data:", media_type, ";base64,"]);
+    for group in content.chunks(3) {
+        let byte = |index: usize| u32::from(group.get(index).copied().unwrap_or_default());
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for place in 0..4 {
+            url.push(if place > group.len() { '=' } else { base64(bits >> (18 - 6 * place) & 63) });
+        }
+    }
+    url
+}
+
+/// The character of a value from 0 to 63.
+fn base64(value: u32) -> char {
+    let value = u8::try_from(value).unwrap_or_default();
+    char::from(match value {
+        0..=25 => b'A' + value,
+        26..=51 => b'a' + (value - 26),
+        52..=61 => b'0' + (value - 52),
+        62 => b'+',
+        _ => b'/',
+    })
 }
 
 #[cfg(test)]
@@ -173,5 +233,24 @@ mod tests {
         for (item, json) in cases {
             assert_eq!(serde_json::to_string(&item).unwrap(), json);
         }
+    }
+
+    #[test]
+    fn pictures_and_files_are_sent_in_each_form() {
+        let json = |part: InputContent| serde_json::to_string(&part).unwrap();
+        for (bytes, base64) in
+            [(&b""[..], ""), (b"f", "Zg=="), (b"fo", "Zm8="), (b"foo", "Zm9v"), (b"\xfb\xff\xbf", "+/+/")]
+        {
+            assert_eq!(
+                json(InputContent::image("image/png", bytes)),
+                format!(r#"{{"type":"input_image","image_url":"data:image/png;base64,{base64}","detail":"auto"}}"#)
+            );
+        }
+        assert_eq!(json(InputContent::image_id("f_1")), r#"{"type":"input_image","file_id":"f_1","detail":"auto"}"#);
+        assert_eq!(json(InputContent::file_url("https://x")), r#"{"type":"input_file","file_url":"https://x"}"#);
+        assert_eq!(
+            json(InputContent::file("a.pdf", "application/pdf", b"foobar")),
+            r#"{"type":"input_file","filename":"a.pdf","file_data":"data:application/pdf;base64,Zm9vYmFy"}"#
+        );
     }
 }

@@ -2,10 +2,13 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod agent;
+pub mod agents;
+mod citation;
 #[cfg(feature = "client")]
 mod client;
 mod content;
 mod conversation;
+mod decision;
 mod events;
 mod input;
 mod items;
@@ -16,17 +19,25 @@ mod raw;
 mod request;
 mod response;
 mod sse;
+pub mod tool;
+#[cfg(feature = "tools")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tools")))]
+pub mod tools;
 mod vocabulary;
 
 pub use agent::AgentReference;
+pub use citation::{Citation, CitationSource};
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub use client::{
-    Conversations, DangerousFoundryBuilder, Delivery, Error, ErrorKind, FoundryClient, FoundryClientBuilder, Items,
-    Limits, ListItems, Order, RequestIds, Resource, ResponseStream, Responses,
+    Agents, CompactResponse, Connections, ConversationFault, Conversations, DangerousFoundryBuilder, Delivery,
+    Deployments, Error, ErrorKind, Files, FoundryClient, FoundryClientBuilder, Healed, Items, Limits, ListAgents,
+    ListConversations, ListFiles, ListItems, ListPage, ListResponses, MemoryStores, MissingRole, Order, Paged, Polling,
+    RawAnswer, RawCall, RequestIds, Resource, ResponseStream, Responses, Target, Toolboxes, VectorStores,
 };
 pub use content::{Annotation, AnnotationKind, Content, ContentKind};
-pub use conversation::{Conversation, CreateConversation, Page};
+pub use conversation::{Conversation, CreateConversation, Deleted, Page};
+pub use decision::{ApprovalRequest, ConsentRequest, Decision};
 pub use events::{EventError, EventKind, ResponseEvent, StreamError};
 pub use input::{InputContent, InputItem};
 pub use items::{Item, ItemKind};
@@ -34,24 +45,27 @@ pub use output_text::OutputTextFold;
 pub use problem::Problem;
 pub use raw::{JsonError, RawJson};
 pub use request::CreateResponse;
-pub use response::{ContentFilter, Response, ResponseError, Usage};
+pub use response::{Compaction, ContentFilter, Response, ResponseError, Usage};
 pub use sse::{SseCounters, SseDecoder, SseError, SseFrame, SseLimits};
 pub use vocabulary::{IncompleteReason, ItemStatus, Phase, ResponseStatus, Role};
 
 /// Bodies of items: what the variants of [`Item`] hold.
 pub mod item {
     pub use crate::items::{
-        CodeInterpreterCall, FileSearchCall, FunctionCall, FunctionCallOutput, ImageGenerationCall, McpApprovalRequest,
-        McpApprovalResponse, McpCall, McpListTools, MemorySearchCall, Message, OAuthConsentRequest, Reasoning,
-        StructuredOutputs, ToolCall, ToolOutput, UnknownItem, WebSearchCall, WorkflowAction,
+        AdditionalTools, ApplyPatchCall, ApplyPatchCallOutput, CodeInterpreterCall, Compaction, ComputerCall,
+        ComputerCallOutput, CustomToolCall, CustomToolCallOutput, FileSearchCall, FunctionCall, FunctionCallOutput,
+        ImageGenerationCall, ItemReference, LocalShellCall, LocalShellCallOutput, McpApprovalRequest,
+        McpApprovalResponse, McpCall, McpListTools, MemorySearchCall, Message, OAuthConsentRequest, Program,
+        ProgramOutput, Reasoning, ShellCall, ShellCallOutput, StructuredOutputs, ToolCall, ToolOutput, ToolSearchCall,
+        ToolSearchOutput, UnknownItem, WebSearchCall, WorkflowAction,
     };
 }
 
 /// Parts of messages and their annotations: what the variants of [`Content`] and [`Annotation`] hold.
 pub mod content_part {
     pub use crate::content::{
-        ContainerFileCitation, FileCitation, FilePath, OutputText, PlainText, UnknownAnnotation, UnknownContent,
-        UrlCitation,
+        ComputerScreenshot, ContainerFileCitation, FileCitation, FilePath, InputFile, InputImage, OutputText,
+        PlainText, UnknownAnnotation, UnknownContent, UrlCitation,
     };
 }
 
@@ -61,4 +75,11 @@ pub mod event {
         AnnotationAdded, Delta, ItemEvent, PartEvent, PartialImage, Progress, ShellOutput, Snapshot, TextDone,
         UnknownEvent,
     };
+}
+
+/// Things of a project beside agents: files, vector stores, connections, deployments, memory stores, toolboxes.
+#[cfg(feature = "client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
+pub mod resource {
+    pub use crate::client::resource_types::*;
 }

@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use crate::agent::AgentReference;
 use crate::input::InputItem;
 use crate::raw::RawJson;
+use crate::tool::Tool;
 
 /// What the agent or model shall answer to.
 ///
@@ -192,6 +193,104 @@ impl CreateResponse {
         self
     }
 
+    /// Lets the service go on when nobody listens, and keeps the response: poll it with `responses().wait`, or stream
+    /// it and resume a stream that broke.
+    #[must_use]
+    pub fn background(self, background: bool) -> Self {
+        let this = self.set("background", background.into());
+        if background { this.store(true) } else { this }
+    }
+
+    /// Adds a tool for this response. A prompt agent brings its own tools; this is mostly for models.
+    #[must_use]
+    pub fn tool(mut self, tool: &Tool) -> Self {
+        let tool = serde_json::to_value(tool).unwrap_or_default();
+        match self.other.get_mut("tools").and_then(serde_json::Value::as_array_mut) {
+            Some(tools) => tools.push(tool),
+            None => return self.set("tools", serde_json::Value::Array(vec![tool])),
+        }
+        self
+    }
+
+    /// Which tool the model shall use: `auto`, `none`, `required`, or the object that names one.
+    #[must_use]
+    pub fn tool_choice(self, choice: impl Into<serde_json::Value>) -> Self {
+        self.set("tool_choice", choice.into())
+    }
+
+    /// Whether the model may call several functions at once. The service's default is yes.
+    #[must_use]
+    pub fn parallel_tool_calls(self, parallel: bool) -> Self {
+        self.set("parallel_tool_calls", parallel.into())
+    }
+
+    /// The most calls of the service's own tools.
+    #[must_use]
+    pub fn max_tool_calls(self, calls: u32) -> Self {
+        self.set("max_tool_calls", calls.into())
+    }
+
+    /// How freely the model chooses its words, 0 to 2. Reasoning models take none.
+    #[must_use]
+    pub fn temperature(self, temperature: f64) -> Self {
+        self.set("temperature", temperature.into())
+    }
+
+    /// The share of likely words the model chooses from, 0 to 1.
+    #[must_use]
+    pub fn top_p(self, share: f64) -> Self {
+        self.set("top_p", share.into())
+    }
+
+    /// How much a reasoning model thinks: `minimal`, `low`, `medium`, `high`.
+    #[must_use]
+    pub fn reasoning_effort(self, effort: impl Into<String>) -> Self {
+        self.set("reasoning", serde_json::json!({ "effort": effort.into() }))
+    }
+
+    /// What happens when the conversation is longer than the model can read: `auto` drops its middle, `disabled` fails.
+    #[must_use]
+    pub fn truncation(self, how: impl Into<String>) -> Self {
+        self.set("truncation", how.into().into())
+    }
+
+    /// A stable id of the user for the service's abuse detection. Give a hash, not a name.
+    #[must_use]
+    pub fn safety_identifier(self, id: impl Into<String>) -> Self {
+        self.set("safety_identifier", id.into().into())
+    }
+
+    /// Keeps a conversation on one model when a router chooses among several.
+    #[must_use]
+    pub fn session_affinity(self, session_id: impl Into<String>) -> Self {
+        let affinity = serde_json::json!({ "mode": "sticky", "session_id": session_id.into() });
+        self.set("routing_config", serde_json::json!({ "session_affinity": affinity }))
+    }
+
+    /// The answer shall be JSON of this schema. `name` has letters, digits, `_` and `-`, at most 64.
+    ///
+    /// Strict: the service wants `additionalProperties: false` and every property required, and then holds the model to
+    /// it. Read the answer with [`Response::output_json`](crate::Response::output_json).
+    #[must_use]
+    pub fn json_schema(self, name: impl Into<String>, schema: &serde_json::Value) -> Self {
+        let name: String = name.into();
+        let format = serde_json::json!({ "type": "json_schema", "name": name, "schema": schema, "strict": true });
+        self.set("text", serde_json::json!({ "format": format }))
+    }
+
+    /// The answer shall be JSON that reads as `T`: [`json_schema`](Self::json_schema) with the schema of the type.
+    #[cfg(feature = "tools")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tools")))]
+    #[must_use]
+    pub fn output_type<T: schemars::JsonSchema>(self) -> Self {
+        self.json_schema(crate::tools::type_name::<T>(), &crate::tools::strict_schema::<T>())
+    }
+
+    fn set(mut self, name: &str, value: serde_json::Value) -> Self {
+        self.other.insert(name.to_owned(), value);
+        self
+    }
+
     /// Any other member of the request body. Names of members that have a method here, and `stream`, are ignored.
     #[must_use]
     pub fn other(mut self, name: impl Into<String>, value: serde_json::Value) -> Self {
@@ -237,6 +336,41 @@ impl CreateResponse {
     #[must_use]
     pub fn answered_item_id(&self) -> Option<&str> {
         self.anchor.as_deref()
+    }
+
+    #[cfg(feature = "client")]
+    pub(crate) fn is_background(&self) -> bool {
+        self.other.get("background").and_then(serde_json::Value::as_bool) == Some(true)
+    }
+
+    /// The same turn in another conversation. Its items have other ids.
+    #[cfg(feature = "client")]
+    pub(crate) fn moved_to(mut self, conversation: &str) -> Self {
+        self.after = Some(After::Conversation(conversation.to_owned()));
+        self.anchor = None;
+        self
+    }
+
+    /// The request that follows on a response with this input, in the same conversation if there is one.
+    #[cfg(feature = "tools")]
+    pub(crate) fn follow_up(&self, response_id: &str, input: Vec<InputItem>) -> Self {
+        let mut next = self.clone();
+        next.input = Input::Items(input);
+        next.anchor = None;
+        // A forced call would be forced for ever.
+        if next.other.get("tool_choice").is_some_and(|choice| choice != "none") {
+            next.other.remove("tool_choice");
+        }
+        if next.conversation_id().is_none() {
+            next.after = Some(After::Response(response_id.to_owned()));
+        }
+        next
+    }
+
+    /// What the user says, when it is plain text: for spans that were asked to show it.
+    #[cfg(feature = "client")]
+    pub(crate) fn input_json(&self) -> String {
+        serde_json::to_string(&self.input).unwrap_or_default()
     }
 
     #[cfg(feature = "client")]
@@ -332,5 +466,36 @@ mod tests {
         let request = CreateResponse::new().conversation("c").previous_response_id("r");
         assert_eq!(serde_json::to_string(&request).unwrap(), r#"{"previous_response_id":"r"}"#);
         assert_eq!(request.conversation_id(), None);
+    }
+
+    #[test]
+    fn settings_of_the_model_are_written_under_their_names() {
+        let tool = Tool::from(crate::tool::FunctionTool::new("f", json!({"type": "object"})));
+        let request = CreateResponse::new()
+            .background(true)
+            .tool(&tool)
+            .tool(&tool)
+            .tool_choice("required")
+            .parallel_tool_calls(false)
+            .max_tool_calls(3)
+            .temperature(0.5)
+            .top_p(0.25)
+            .reasoning_effort("low")
+            .truncation("auto")
+            .safety_identifier("hash")
+            .session_affinity("s1")
+            .json_schema("answer", &json!({"type": "object"}));
+        let function = json!({"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": false});
+        assert_eq!(
+            serde_json::to_value(&request).unwrap(),
+            json!({
+                "background": true, "store": true, "tools": [function, function], "tool_choice": "required",
+                "parallel_tool_calls": false, "max_tool_calls": 3, "temperature": 0.5, "top_p": 0.25,
+                "reasoning": {"effort": "low"}, "truncation": "auto", "safety_identifier": "hash",
+                "routing_config": {"session_affinity": {"mode": "sticky", "session_id": "s1"}},
+                "text": {"format": {"type": "json_schema", "name": "answer", "schema": {"type": "object"},
+                                    "strict": true}}
+            })
+        );
     }
 }

@@ -6,11 +6,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::agent::AgentReference;
+use crate::citation::Citation;
 use crate::conversation::{conversation_id, pairs};
+use crate::decision::{ApprovalRequest, ConsentRequest};
 use crate::items::Item;
 use crate::loose::{self, Loose, null_default, whole_seconds};
 use crate::problem::BadBody;
-use crate::raw::RawJson;
+use crate::raw::{JsonError, RawJson};
 use crate::vocabulary::{IncompleteReason, ResponseStatus, Role};
 
 /// A response of an agent or a model.
@@ -98,6 +100,41 @@ impl Response {
         if answer.is_empty() { self.output_text() } else { answer }
     }
 
+    /// The answer as a value: for a request with [`json_schema`](crate::CreateResponse::json_schema).
+    ///
+    /// # Errors
+    ///
+    /// When the answer is cut off, a refusal, or not of that shape.
+    pub fn output_json<T: serde::de::DeserializeOwned>(&self) -> Result<T, JsonError> {
+        RawJson::from_bytes(self.answer_text().into())?.parse()
+    }
+
+    /// The functions that the agent wants the application to run.
+    pub fn function_calls(&self) -> impl Iterator<Item = &crate::item::FunctionCall> {
+        self.output.iter().filter_map(|item| match item {
+            Item::FunctionCall(call) => Some(call),
+            _ => None,
+        })
+    }
+
+    /// Remote tools that wait for the user's approval.
+    #[must_use]
+    pub fn approval_requests(&self) -> Vec<ApprovalRequest> {
+        self.output.iter().filter_map(ApprovalRequest::of).collect()
+    }
+
+    /// Connections that wait for the user's sign-in. Links that are not `https` are left out.
+    #[must_use]
+    pub fn consent_requests(&self) -> Vec<ConsentRequest> {
+        self.output.iter().filter_map(ConsentRequest::of).collect()
+    }
+
+    /// What the answer is based on, message by message.
+    #[must_use]
+    pub fn citations(&self) -> Vec<Citation> {
+        self.agent_messages().flat_map(crate::item::Message::citations).collect()
+    }
+
     /// Why the agent declined, when it did.
     #[must_use]
     pub fn refusal(&self) -> Option<&str> {
@@ -128,6 +165,13 @@ impl Response {
     #[must_use]
     pub fn is_reconciled(&self) -> bool {
         self.reconciled
+    }
+
+    /// The sandbox as the head of the answer names it, when the body does not.
+    #[cfg(feature = "client")]
+    pub(crate) fn with_session(mut self, session: Option<String>) -> Self {
+        self.agent_session_id = self.agent_session_id.or(session);
+        self
     }
 
     #[cfg(feature = "client")]
@@ -311,4 +355,22 @@ pub struct ContentFilter {
     /// Findings by category.
     #[serde(default)]
     pub content_filter_results: Option<RawJson>,
+}
+
+/// What is left of a conversation that was made shorter: the answer to `responses().compact`.
+///
+/// Send [`output`](Self::output) as the input of the next request, as it is.
+///
+/// Shape: <https://platform.openai.com/docs/api-reference/responses/compact>.
+#[derive(Clone, Debug, Deserialize)]
+#[non_exhaustive]
+pub struct Compaction {
+    /// The server's id.
+    pub id: String,
+    /// The items that stand for all of the conversation.
+    #[serde(default, deserialize_with = "null_default")]
+    pub output: Vec<Item>,
+    /// Tokens used to make it.
+    #[serde(default)]
+    pub usage: Option<Usage>,
 }

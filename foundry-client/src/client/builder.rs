@@ -7,9 +7,12 @@ use std::time::Duration;
 use entra_auth::{
     Audience, BuildError, Clock, HttpTransport, RetryPolicy, Scopes, Secret, SystemClock, TokenCredential,
 };
-use http::HeaderValue;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use url::Url;
 
-use crate::client::endpoint::Endpoint;
+use crate::agents::Feature;
+use crate::client::endpoint::{Endpoint, Target, host_of};
 use crate::client::{Auth, FoundryClient, Shared};
 use crate::sse::SseLimits;
 
@@ -105,6 +108,12 @@ pub struct FoundryClientBuilder {
     retry: RetryPolicy,
     repeat_ambiguous: bool,
     limits: Limits,
+    target: Target,
+    gateway: Option<String>,
+    query: Vec<(String, String)>,
+    headers: Vec<(String, String)>,
+    features: Vec<Feature>,
+    record_content: bool,
 }
 
 impl FoundryClientBuilder {
@@ -121,7 +130,45 @@ impl FoundryClientBuilder {
                 .patience(Duration::from_secs(120)),
             repeat_ambiguous: false,
             limits: Limits::default(),
+            target: Target::Project,
+            gateway: None,
+            query: Vec::new(),
+            headers: Vec::new(),
+            features: Vec::new(),
+            record_content: false,
         }
+    }
+
+    /// Where the OpenAI operations go. Default [`Target::Project`].
+    pub fn target(mut self, target: Target) -> Self {
+        self.target = target;
+        self
+    }
+
+    /// Adds a pair to the query of every request. `api-version` replaces the version of operations that take one.
+    pub fn default_query(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.query.push((name.into(), value.into()));
+        self
+    }
+
+    /// Adds a header to every request. Those that carry credentials, that frame the message or that the client sets
+    /// itself are refused by [`build`](Self::build).
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Opts in to a preview: the header `Foundry-Features` of Foundry operations and of agents' own endpoints.
+    pub fn feature(mut self, feature: Feature) -> Self {
+        self.features.push(feature);
+        self
+    }
+
+    /// Also records what is asked and answered in the spans, as `gen_ai.input.messages` and `gen_ai.output.messages`.
+    /// Default: never. Traces then hold what people wrote; treat them like the conversations themselves.
+    pub fn record_content(mut self, record: bool) -> Self {
+        self.record_content = record;
+        self
     }
 
     /// Who the client is to the service. The identity needs a role such as *Foundry User* on the project.
@@ -188,7 +235,26 @@ impl FoundryClientBuilder {
     /// When the endpoint is not a project endpoint, or transport or credential are missing, or a key is given for an
     /// address that is not loopback. The developer or operator fixes it.
     pub fn build(self) -> Result<FoundryClient, BuildError> {
-        let endpoint = Endpoint::parse(&self.endpoint, &self.more_hosts)?;
+        let endpoint = match &self.gateway {
+            None => Endpoint::parse(&self.endpoint, &self.more_hosts)?,
+            Some(gateway) => {
+                // The project endpoint must be one all the same: it is what the operator thinks of.
+                Endpoint::parse(&self.endpoint, &self.more_hosts)?;
+                let url = Url::parse(gateway.trim())
+                    .map_err(|error| BuildError::new("the gateway's address is not a URL").with_source(error))?;
+                Endpoint::parse(gateway, &[host_of(&url)])?
+            }
+        };
+        let endpoint = endpoint.with_target(self.target).with_query(self.query);
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.headers {
+            let (name, value) = extra_header(name, value)?;
+            headers.insert(name, value);
+        }
+        for feature in &self.features {
+            HeaderValue::try_from(feature.as_str())
+                .map_err(|_| BuildError::new("a preview feature holds characters that no header can carry"))?;
+        }
         let transport = self.transport.ok_or_else(|| BuildError::new("the client needs a transport"))?;
         let auth = match (self.credential, self.api_key) {
             (Some(credential), None) => {
@@ -201,10 +267,13 @@ impl FoundryClientBuilder {
                 Auth::Token { credential, audience: Audience::new(scopes, [endpoint.base()])? }
             }
             (None, Some(key)) if endpoint.is_loopback() => {
-                let mut value = HeaderValue::try_from(key.expose())
+                // Servers with the bare interface of OpenAI want a bearer, others the header of the service.
+                let bearer = matches!(endpoint.target(), Target::Base);
+                let text = Secret::new(format!("{}{}", if bearer { "Bearer " } else { "" }, key.expose()));
+                let mut value = HeaderValue::try_from(text.expose())
                     .map_err(|_| BuildError::new("the key holds characters that no header can carry"))?;
                 value.set_sensitive(true);
-                Auth::ApiKey(value)
+                Auth::ApiKey(if bearer { AUTHORIZATION } else { HeaderName::from_static("api-key") }, value)
             }
             (None, Some(_)) => {
                 return Err(BuildError::new("a key is for local servers only; use a credential for the service"));
@@ -224,6 +293,10 @@ impl FoundryClientBuilder {
             repeat_ambiguous: self.repeat_ambiguous,
             limits: self.limits,
             user_agent: HeaderValue::from_static(concat!("foundry-client/", env!("CARGO_PKG_VERSION"))),
+            headers,
+            features: self.features,
+            user: None,
+            record_content: self.record_content,
         })))
     }
 }
@@ -252,4 +325,40 @@ impl DangerousFoundryBuilder {
         self.0.more_hosts.push(host.into().to_ascii_lowercase());
         self.0
     }
+
+    /// Sends everything to this address instead of the project endpoint: a gateway that stands in front of it, such as
+    /// API Management. Tokens for the service go to the gateway, and to it alone.
+    pub fn gateway(mut self, base_url: impl Into<String>) -> FoundryClientBuilder {
+        self.0.gateway = Some(base_url.into());
+        self.0
+    }
+}
+
+/// Headers that a caller may not set: credentials, framing, and what the client sets itself.
+const RESERVED: &[&str] = &[
+    "accept",
+    "api-key",
+    "authorization",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "foundry-features",
+    "host",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-ms-client-request-id",
+    "x-ms-user-identity",
+];
+
+pub(crate) fn extra_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), BuildError> {
+    let name = HeaderName::try_from(name).map_err(|_| BuildError::new("a header's name is not valid"))?;
+    if RESERVED.contains(&name.as_str()) {
+        return Err(BuildError::new("a header of that name is set by the client itself or carries credentials"));
+    }
+    let value = HeaderValue::try_from(value).map_err(|_| BuildError::new("a header's value is not valid"))?;
+    Ok((name, value))
 }

@@ -11,27 +11,45 @@ use http::{HeaderValue, Method, Request, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout_at};
+use tracing::Instrument;
 use url::Url;
 
 use crate::client::classify::{Operation, broken, refusal};
+use crate::client::endpoint::Target;
 use crate::client::error::{Delivery, Error, ErrorKind, RequestIds};
 use crate::client::retry::{Safety, least_wait, may_repeat};
 use crate::client::{Auth, Shared, telemetry};
+use crate::conversation::Deleted;
 
 /// An error body is read up to this many bytes, for at most [`ERROR_BODY_TIME`].
 const ERROR_BODY: usize = 64 * 1024;
 const ERROR_BODY_TIME: Duration = Duration::from_secs(10);
 
 /// What to send.
+#[derive(Clone)]
 pub(crate) struct Call {
     operation: Operation,
+    plane: Plane,
     method: Method,
     url: Url,
     body: Option<Bytes>,
+    content_type: &'static str,
+    boundary: Option<HeaderValue>,
+    accept: &'static str,
+    features: Vec<&'static str>,
     safety: Safety,
     deadline: Instant,
     attempt: Duration,
     correlation: CorrelationId,
+}
+
+/// Which family of operations a call belongs to: they differ in the headers they take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plane {
+    OpenAi,
+    Foundry,
+    #[cfg(feature = "arm")]
+    Arm,
 }
 
 /// A 2xx answer. Its body is at hand, except for a stream.
@@ -41,34 +59,93 @@ pub(crate) struct Reply {
     pub(crate) ids: RequestIds,
 }
 
+impl Reply {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.body.as_bytes().map(|bytes| &bytes[..]).unwrap_or_default()
+    }
+}
+
 impl Call {
-    /// A read.
-    pub(crate) fn get(shared: &Shared, operation: Operation, url: Url) -> Self {
-        Self::new(shared, operation, Method::GET, url, None, Safety::Idempotent)
-    }
-
-    /// A create.
-    pub(crate) fn post(shared: &Shared, operation: Operation, url: Url, body: &impl Serialize) -> Result<Self, Error> {
-        let body = serde_json::to_vec(body).map_err(|_| Error::new(ErrorKind::InvalidRequest))?;
-        let safety = if shared.repeat_ambiguous { Safety::CreateAtLeastOnce } else { Safety::Create };
-        Ok(Self::new(shared, operation, Method::POST, url, Some(body.into()), safety))
-    }
-
-    fn new(
-        shared: &Shared,
-        operation: Operation,
-        method: Method,
-        url: Url,
-        body: Option<Bytes>,
-        safety: Safety,
-    ) -> Self {
-        let deadline = Instant::now() + shared.limits.total;
+    /// A call without a body. `POST` may create something; every other method can be repeated without harm.
+    pub(crate) fn new(shared: &Shared, operation: Operation, plane: Plane, method: Method, url: Url) -> Self {
+        let safety = match method {
+            Method::POST if shared.repeat_ambiguous => Safety::CreateAtLeastOnce,
+            Method::POST => Safety::Create,
+            _ => Safety::Idempotent,
+        };
         let attempt = match operation {
             // The agent thinks and calls tools before it answers.
             Operation::CreateResponse => shared.limits.total,
             _ => shared.limits.attempt,
         };
-        Self { operation, method, url, body, safety, deadline, attempt, correlation: CorrelationId::random() }
+        Self {
+            operation,
+            plane,
+            method,
+            url,
+            body: None,
+            content_type: "application/json",
+            boundary: None,
+            accept: if operation.is_stream() { "text/event-stream, application/json" } else { "application/json" },
+            features: Vec::new(),
+            safety,
+            deadline: Instant::now() + shared.limits.total,
+            attempt,
+            correlation: CorrelationId::random(),
+        }
+    }
+
+    /// With a body.
+    pub(crate) fn json(mut self, body: &impl Serialize) -> Result<Self, Error> {
+        let body = serde_json::to_vec(body).map_err(|_| Error::new(ErrorKind::InvalidRequest))?;
+        self.body = Some(body.into());
+        Ok(self)
+    }
+
+    /// With a body of another type.
+    pub(crate) fn bytes(mut self, content_type: HeaderValue, body: Bytes) -> Self {
+        self.boundary = Some(content_type);
+        self.body = Some(body);
+        self
+    }
+
+    /// The body changes members and leaves the others.
+    pub(crate) fn merge_patch(mut self) -> Self {
+        self.content_type = "application/merge-patch+json";
+        self
+    }
+
+    /// More of the query.
+    pub(crate) fn query<'a>(mut self, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut pairs = pairs.into_iter().peekable();
+        if pairs.peek().is_some() {
+            self.url.query_pairs_mut().extend_pairs(pairs);
+        }
+        self
+    }
+
+    /// Repeating it changes nothing, although it is a `POST`.
+    pub(crate) fn idempotent(mut self) -> Self {
+        self.safety = Safety::Idempotent;
+        self
+    }
+
+    /// What the answer shall be.
+    pub(crate) fn accept(mut self, media_type: &'static str) -> Self {
+        self.accept = media_type;
+        self
+    }
+
+    /// Repeating it may do something twice, although it is no `POST`.
+    pub(crate) fn once(mut self) -> Self {
+        self.safety = Safety::Create;
+        self
+    }
+
+    /// An opt-in that the operation always needs.
+    pub(crate) fn feature(mut self, feature: &'static str) -> Self {
+        self.features.push(feature);
+        self
     }
 
     /// Ends no later than another call did.
@@ -77,16 +154,64 @@ impl Call {
         self
     }
 
+    /// The next page of a list: a call of its own.
+    pub(crate) fn again(&self, shared: &Shared) -> Self {
+        Self { deadline: Instant::now() + shared.limits.total, correlation: CorrelationId::random(), ..self.clone() }
+    }
+
+    /// Another address of the same operation.
+    pub(crate) fn at(mut self, url: Url) -> Self {
+        self.url = url;
+        self
+    }
+
+    pub(crate) fn url(&self) -> &Url {
+        &self.url
+    }
+
     pub(crate) fn deadline(&self) -> Instant {
         self.deadline
     }
 
     fn is_stream(&self) -> bool {
-        self.operation == Operation::StreamResponse
+        self.operation.is_stream()
     }
 }
 
 impl Shared {
+    /// A call of the OpenAI operations.
+    pub(crate) fn openai(&self, operation: Operation, method: Method, path: &[&str]) -> Result<Call, Error> {
+        Ok(Call::new(self, operation, Plane::OpenAi, method, self.endpoint.openai(path)?))
+    }
+
+    /// A call of the Foundry operations.
+    pub(crate) fn foundry(&self, operation: Operation, method: Method, path: &[&str]) -> Result<Call, Error> {
+        Ok(Call::new(self, operation, Plane::Foundry, method, self.endpoint.foundry(path)?))
+    }
+
+    /// Sends in a span of its own, and reads the answer as `T`.
+    pub(crate) async fn fetch<T: DeserializeOwned>(&self, call: Call) -> Result<T, Error> {
+        let span = telemetry::call_span(call.operation, self.endpoint.host());
+        self.json(&call).instrument(span).await
+    }
+
+    /// Deletes. What is gone when the call is repeated was deleted by the first attempt.
+    pub(crate) async fn delete(&self, call: Call, id: &str) -> Result<Deleted, Error> {
+        match self.done(call).await {
+            Ok(reply) => Ok(Deleted::read(id, reply.bytes())),
+            Err(error) if error.attempts() > 1 && matches!(error.kind(), ErrorKind::NotFound(_)) => {
+                Ok(Deleted::read(id, &[]))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// As [`fetch`](Self::fetch), for answers whose body does not matter.
+    pub(crate) async fn done(&self, call: Call) -> Result<Reply, Error> {
+        let span = telemetry::call_span(call.operation, self.endpoint.host());
+        self.run(&call).instrument(span).await
+    }
+
     /// Sends, and reads the answer as `T`.
     pub(crate) async fn json<T: DeserializeOwned>(&self, call: &Call) -> Result<T, Error> {
         let reply = self.run(call).await?;
@@ -170,19 +295,47 @@ impl Shared {
 
     fn request(&self, call: &Call) -> Result<Request<Body>, Error> {
         let invalid = |_| Error::new(ErrorKind::InvalidRequest);
-        let accept = if call.is_stream() { "text/event-stream, application/json" } else { "application/json" };
         let mut request = Request::builder()
             .method(call.method.clone())
             .uri(call.url.as_str())
             .header(USER_AGENT, self.user_agent.clone())
-            .header(ACCEPT, accept)
+            .header(ACCEPT, call.accept)
             .header("x-ms-client-request-id", call.correlation.to_string())
             .body(call.body.clone().map(Body::from).unwrap_or_default())
             .map_err(invalid)?;
+        let headers = request.headers_mut();
         if call.body.is_some() {
-            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            let named = call.boundary.clone().unwrap_or_else(|| HeaderValue::from_static(call.content_type));
+            headers.insert(CONTENT_TYPE, named);
+        }
+        for (name, value) in &self.headers {
+            headers.insert(name, value.clone());
+        }
+        if let Some(features) = self.features(call) {
+            headers.insert("foundry-features", features);
+        }
+        if let Some(user) = self.user.as_ref().filter(|_| call.plane == Plane::OpenAi) {
+            headers.insert("x-ms-user-identity", user.clone());
         }
         Ok(request)
+    }
+
+    /// Opt-ins go to Foundry operations and to an agent's own endpoint; the project's OpenAI operations know none.
+    fn features(&self, call: &Call) -> Option<HeaderValue> {
+        let own = match call.plane {
+            Plane::Foundry => true,
+            Plane::OpenAi => matches!(self.endpoint.target(), Target::Agent(_)),
+            #[cfg(feature = "arm")]
+            Plane::Arm => false,
+        };
+        let set = self.features.iter().map(|feature| feature.as_str()).filter(|_| own);
+        let mut all: Vec<&str> = Vec::new();
+        for feature in set.chain(call.features.iter().copied()) {
+            if !all.contains(&feature) {
+                all.push(feature);
+            }
+        }
+        (!all.is_empty()).then(|| HeaderValue::try_from(all.join(",")).ok()).flatten()
     }
 
     async fn authorize(
@@ -193,8 +346,8 @@ impl Shared {
     ) -> Result<Option<AccessToken>, Error> {
         let (credential, audience) = match &self.auth {
             Auth::Token { credential, audience } => (credential, audience),
-            Auth::ApiKey(key) => {
-                request.headers_mut().insert("api-key", key.clone());
+            Auth::ApiKey(name, key) => {
+                request.headers_mut().insert(name, key.clone());
                 return Ok(None);
             }
         };
@@ -268,8 +421,7 @@ fn timeout() -> TransportError {
 
 /// Reads the answer. What cannot be read was carried out all the same.
 pub(crate) fn parse<T: DeserializeOwned>(reply: &Reply) -> Result<T, Error> {
-    let bytes = reply.body.as_bytes().map(|bytes| &bytes[..]).unwrap_or_default();
-    serde_json::from_slice(bytes).map_err(|_| {
+    serde_json::from_slice(reply.bytes()).map_err(|_| {
         Error::new(ErrorKind::Protocol)
             .with_status(reply.head.status.as_u16())
             .with_request_ids(reply.ids.clone())

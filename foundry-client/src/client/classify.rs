@@ -19,6 +19,9 @@ pub(crate) enum Operation {
     ListItems,
     CreateResponse,
     StreamResponse,
+    ResumeResponse,
+    /// Any other operation: its name, and what a 404 says is missing.
+    Plain(&'static str, Resource),
 }
 
 impl Operation {
@@ -29,7 +32,14 @@ impl Operation {
             Self::ListItems => "list_items",
             Self::CreateResponse => "create_response",
             Self::StreamResponse => "stream_response",
+            Self::ResumeResponse => "resume_response",
+            Self::Plain(name, _) => name,
         }
+    }
+
+    /// Whether the answer is a stream of events.
+    pub(crate) fn is_stream(self) -> bool {
+        matches!(self, Self::StreamResponse | Self::ResumeResponse)
     }
 }
 
@@ -129,6 +139,8 @@ fn missing(operation: Operation, service: &ServiceError) -> Resource {
     match operation {
         Operation::CreateItems | Operation::ListItems => Resource::Conversation,
         Operation::CreateConversation => Resource::Project,
+        Operation::ResumeResponse => Resource::Response,
+        Operation::Plain(_, resource) => resource,
         Operation::CreateResponse | Operation::StreamResponse => {
             let words = [
                 ("conversation", Resource::Conversation),

@@ -1,24 +1,37 @@
 //! Conversations and their items.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use http::Method;
 use serde::Serialize;
-use tracing::Instrument;
 
 use crate::client::Shared;
 use crate::client::call::Call;
 use crate::client::classify::Operation;
-use crate::client::error::{Error, ErrorKind};
-use crate::client::telemetry::call_span;
-use crate::conversation::{Conversation, CreateConversation, Page};
+use crate::client::error::{Error, ErrorKind, Resource};
+use crate::client::lists::{ListConversations, ListItems};
+use crate::client::page::Paged;
+use crate::conversation::{Conversation, CreateConversation, Deleted, Page};
 use crate::input::InputItem;
 use crate::items::Item;
 
 /// The most items the service takes in one request.
-const MAX_ITEMS: usize = 20;
+pub(crate) const MAX_ITEMS: usize = 20;
+
+const GET: Operation = Operation::Plain("get_conversation", Resource::Conversation);
+const UPDATE: Operation = Operation::Plain("update_conversation", Resource::Conversation);
+const DELETE: Operation = Operation::Plain("delete_conversation", Resource::Conversation);
+const LIST: Operation = Operation::Plain("list_conversations", Resource::Project);
+const GET_ITEM: Operation = Operation::Plain("get_item", Resource::Item);
+const DELETE_ITEM: Operation = Operation::Plain("delete_item", Resource::Item);
 
 /// Conversations of the project; from [`FoundryClient::conversations`](crate::FoundryClient::conversations).
+///
+/// Shapes: <https://platform.openai.com/docs/api-reference/conversations>. All errors are told by their
+/// [`ErrorKind`]; a conversation that is gone, or is another user's, is
+/// [`NotFound`](ErrorKind::NotFound)([`Conversation`](Resource::Conversation)).
 #[derive(Clone)]
 pub struct Conversations(Arc<Shared>);
 
@@ -27,23 +40,82 @@ impl Conversations {
         Self(shared)
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.0
+    }
+
     /// Makes a conversation. Its id comes from the service only.
     ///
-    /// `POST {project}/openai/v1/conversations`
-    /// (<https://platform.openai.com/docs/api-reference/conversations/create>).
+    /// `POST {base}/conversations` (<https://platform.openai.com/docs/api-reference/conversations/create>).
     ///
     /// # Errors
     ///
     /// See [`ErrorKind`]. Repeated only when the service did not act; after an ambiguous failure an empty conversation
     /// may be left behind, which costs nothing.
     pub async fn create(&self, request: CreateConversation) -> Result<Conversation, Error> {
-        let operation = Operation::CreateConversation;
         if request.item_count() > MAX_ITEMS {
             return Err(Error::new(ErrorKind::InvalidRequest));
         }
-        let url = self.0.endpoint.openai(&["conversations"])?;
-        let call = Call::post(&self.0, operation, url, &request)?;
-        self.0.json(&call).instrument(call_span(operation, self.0.endpoint.host())).await
+        let call = self.0.openai(Operation::CreateConversation, Method::POST, &["conversations"])?.json(&request)?;
+        self.0.fetch(call).await
+    }
+
+    /// Reads a conversation: when it was made, and its metadata. `GET {base}/conversations/{id}`.
+    ///
+    /// # Errors
+    ///
+    /// See [`ErrorKind`]. Passing failures are repeated.
+    pub async fn get(&self, id: &str) -> Result<Conversation, Error> {
+        self.0.fetch(self.0.openai(GET, Method::GET, &["conversations", id])?).await
+    }
+
+    /// Replaces the metadata: at most 16 pairs, keys of 64 and values of 512 characters.
+    /// `POST {base}/conversations/{id}`.
+    ///
+    /// # Errors
+    ///
+    /// See [`ErrorKind`]. Passing failures are repeated: the last writer wins anyway.
+    pub async fn update<K: Into<String>, V: Into<String>>(
+        &self,
+        id: &str,
+        metadata: impl IntoIterator<Item = (K, V)> + Send,
+    ) -> Result<Conversation, Error> {
+        #[derive(Serialize)]
+        struct Request {
+            metadata: BTreeMap<String, String>,
+        }
+        let metadata = metadata.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+        let call = self.0.openai(UPDATE, Method::POST, &["conversations", id])?.json(&Request { metadata })?;
+        self.0.fetch(call.idempotent()).await
+    }
+
+    /// Deletes a conversation. Its items are not deleted with it, the service says.
+    /// `DELETE {base}/conversations/{id}`.
+    ///
+    /// # Errors
+    ///
+    /// See [`ErrorKind`]. Passing failures are repeated; one that is gone by then counts as deleted.
+    pub async fn delete(&self, id: &str) -> Result<Deleted, Error> {
+        self.0.delete(self.0.openai(DELETE, Method::DELETE, &["conversations", id])?, id).await
+    }
+
+    /// One page of the project's conversations. The service's own addition; other servers have no such list.
+    /// `GET {base}/conversations`.
+    ///
+    /// # Errors
+    ///
+    /// See [`ErrorKind`]. Passing failures are repeated.
+    pub async fn list(&self, query: &ListConversations) -> Result<Page<Conversation>, Error> {
+        self.0.fetch(self.list_call(query)?).await
+    }
+
+    /// All of the project's conversations, page by page.
+    pub fn list_all(&self, query: &ListConversations) -> Paged<Conversation> {
+        Paged::new(&self.0, self.list_call(query))
+    }
+
+    fn list_call(&self, query: &ListConversations) -> Result<Call, Error> {
+        Ok(self.0.openai(LIST, Method::GET, &["conversations"])?.query(query.0.iter()))
     }
 }
 
@@ -61,7 +133,7 @@ impl Items {
 
     /// Adds at most 20 items and returns them with their ids.
     ///
-    /// `POST {project}/openai/v1/conversations/{id}/items`
+    /// `POST {base}/conversations/{id}/items`
     /// (<https://platform.openai.com/docs/api-reference/conversations/create-items>).
     ///
     /// # Errors
@@ -77,116 +149,54 @@ impl Items {
         if request.items.is_empty() || request.items.len() > MAX_ITEMS {
             return Err(Error::new(ErrorKind::InvalidRequest));
         }
-        let url = self.shared.endpoint.openai(&["conversations", &self.conversation, "items"])?;
-        let call = Call::post(&self.shared, Operation::CreateItems, url, &request)?;
-        self.run(&call, Operation::CreateItems).await
+        let path = ["conversations", &self.conversation, "items"];
+        self.shared.fetch(self.shared.openai(Operation::CreateItems, Method::POST, &path)?.json(&request)?).await
     }
 
     /// One page of the conversation's items.
     ///
-    /// `GET {project}/openai/v1/conversations/{id}/items`
+    /// `GET {base}/conversations/{id}/items`
     /// (<https://platform.openai.com/docs/api-reference/conversations/list-items>).
     ///
     /// # Errors
     ///
     /// See [`ErrorKind`]. Passing failures are repeated.
     pub async fn list(&self, query: &ListItems) -> Result<Page<Item>, Error> {
-        let call = list_call(&self.shared, &self.conversation, query)?;
-        self.run(&call, Operation::ListItems).await
+        self.shared.fetch(list_call(&self.shared, &self.conversation, query)?).await
     }
 
-    async fn run(&self, call: &Call, operation: Operation) -> Result<Page<Item>, Error> {
-        self.shared.json(call).instrument(call_span(operation, self.shared.endpoint.host())).await
+    /// All of the conversation's items, page by page.
+    pub fn list_all(&self, query: &ListItems) -> Paged<Item> {
+        Paged::new(&self.shared, list_call(&self.shared, &self.conversation, query))
+    }
+
+    /// Reads one item. `GET {base}/conversations/{id}/items/{item}`.
+    ///
+    /// # Errors
+    ///
+    /// See [`ErrorKind`]. Passing failures are repeated.
+    pub async fn get(&self, item_id: &str) -> Result<Item, Error> {
+        self.shared.fetch(self.one(GET_ITEM, Method::GET, item_id)?).await
+    }
+
+    /// Takes an item out of the conversation, and returns the conversation.
+    /// `DELETE {base}/conversations/{id}/items/{item}`.
+    ///
+    /// # Errors
+    ///
+    /// See [`ErrorKind`]. Passing failures are repeated.
+    pub async fn delete(&self, item_id: &str) -> Result<Conversation, Error> {
+        self.shared.fetch(self.one(DELETE_ITEM, Method::DELETE, item_id)?).await
+    }
+
+    fn one(&self, operation: Operation, method: Method, item: &str) -> Result<Call, Error> {
+        self.shared.openai(operation, method, &["conversations", &self.conversation, "items", item])
     }
 }
 
 pub(crate) fn list_call(shared: &Shared, conversation: &str, query: &ListItems) -> Result<Call, Error> {
-    let mut url = shared.endpoint.openai(&["conversations", conversation, "items"])?;
-    query.write(&mut url);
-    Ok(Call::get(shared, Operation::ListItems, url))
-}
-
-/// Which items to list. Without settings: the service's default, the 20 newest, newest first.
-#[derive(Clone, Debug, Default)]
-pub struct ListItems {
-    limit: Option<u32>,
-    order: Option<Order>,
-    after: Option<String>,
-    before: Option<String>,
-    include: Vec<String>,
-}
-
-/// The order of a list.
-#[non_exhaustive]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Oldest first.
-    Ascending,
-    /// Newest first.
-    Descending,
-}
-
-impl ListItems {
-    /// The service's defaults.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The most items on a page, 1 to 100.
-    #[must_use]
-    pub fn limit(mut self, items: u32) -> Self {
-        self.limit = Some(items);
-        self
-    }
-
-    /// The order.
-    #[must_use]
-    pub fn order(mut self, order: Order) -> Self {
-        self.order = Some(order);
-        self
-    }
-
-    /// Only items behind this one in the order: [`Page::last_id`] for the next page.
-    #[must_use]
-    pub fn after(mut self, item_id: impl Into<String>) -> Self {
-        self.after = Some(item_id.into());
-        self
-    }
-
-    /// Only items in front of this one in the order.
-    #[must_use]
-    pub fn before(mut self, item_id: impl Into<String>) -> Self {
-        self.before = Some(item_id.into());
-        self
-    }
-
-    /// Asks for an additional part of the items, for example `file_search_call.results`.
-    #[must_use]
-    pub fn include(mut self, part: impl Into<String>) -> Self {
-        self.include.push(part.into());
-        self
-    }
-
-    fn write(&self, url: &mut url::Url) {
-        let order = self.order.map(|order| match order {
-            Order::Ascending => "asc",
-            Order::Descending => "desc",
-        });
-        let limit = self.limit.map(|limit| limit.to_string());
-        let members = [
-            ("limit", limit.as_deref()),
-            ("order", order),
-            ("after", self.after.as_deref()),
-            ("before", self.before.as_deref()),
-        ];
-        let members = members.into_iter().filter_map(|(name, value)| Some((name, value?)));
-        let include = self.include.iter().map(|part| ("include[]", part.as_str()));
-        let pairs: Vec<_> = members.chain(include).collect();
-        if !pairs.is_empty() {
-            url.query_pairs_mut().extend_pairs(pairs);
-        }
-    }
+    let call = shared.openai(Operation::ListItems, Method::GET, &["conversations", conversation, "items"])?;
+    Ok(call.query(query.0.iter()))
 }
 
 impl fmt::Debug for Conversations {

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use entra_auth::{ClaimsChallenge, TransportErrorKind};
 use http::HeaderMap;
 
+use crate::agents::Feature;
 use crate::events::StreamError;
 
 /// Why a call to the service failed.
@@ -100,6 +101,18 @@ pub enum Resource {
     Model,
     /// The project, or the path under it.
     Project,
+    /// A file.
+    File,
+    /// A vector store.
+    VectorStore,
+    /// A connection of the project.
+    Connection,
+    /// A memory store, or an item of it.
+    MemoryStore,
+    /// A toolbox or its version.
+    Toolbox,
+    /// A resource of Azure Resource Manager.
+    AzureResource,
     /// The service does not say.
     Unknown,
 }
@@ -124,6 +137,57 @@ pub struct RequestIds {
     pub service: Option<String>,
     /// `apim-request-id` of the answer.
     pub gateway: Option<String>,
+}
+
+/// A mistake of the caller; the text is ours.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Misuse(&'static str);
+
+/// The role that an identity lacks, and whom to ask for it; from [`Error::missing_role`].
+///
+/// `Display` is a text for operators.
+///
+/// <https://learn.microsoft.com/azure/ai-foundry/concepts/rbac-foundry>
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MissingRole {
+    /// A built-in role that has what is missing; none when only a role of your own can have it.
+    pub role: Option<&'static str>,
+    /// The data action that is missing, when the service names it.
+    pub action: Option<String>,
+}
+
+impl MissingRole {
+    fn of(action: Option<&str>) -> Self {
+        let has = |part: &str| action.is_some_and(|action| action.contains(part));
+        let role = if has("UserIdentityImpersonation") {
+            None
+        } else if has("/endpoints/") || has("/endpoint/") {
+            Some("Foundry Agent Consumer")
+        } else {
+            Some("Foundry User")
+        };
+        Self { role, action: action.map(str::to_owned) }
+    }
+}
+
+impl fmt::Display for MissingRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.role {
+            Some(role) => {
+                write!(f, "The identity of this application needs the role \"{role}\" on the Foundry project.")?
+            }
+            None => f.write_str("The identity of this application needs a custom role on the Foundry project.")?,
+        }
+        if let Some(action) = &self.action {
+            write!(f, " The missing data action is {action}.")?;
+        }
+        f.write_str(
+            " Ask an Owner or a User Access Administrator of the project (or of its resource group) to assign it. \
+             An assignment takes some minutes to work.",
+        )
+    }
 }
 
 /// What the error body said.
@@ -161,6 +225,11 @@ impl Error {
             body: Bytes::new(),
             source: None,
         }))
+    }
+
+    /// The caller made a mistake that is seen before anything is sent.
+    pub(crate) fn misuse(what: &'static str) -> Self {
+        Self::new(ErrorKind::InvalidRequest).with_source(Misuse(what))
     }
 
     pub(crate) fn ambiguous(mut self) -> Self {
@@ -303,6 +372,24 @@ impl Error {
         self.0.service.missing_action.as_deref()
     }
 
+    /// For [`ErrorKind::MissingRole`]: the role, and whom to ask for it.
+    #[must_use]
+    pub fn missing_role(&self) -> Option<MissingRole> {
+        (self.0.kind == ErrorKind::MissingRole).then(|| MissingRole::of(self.missing_action()))
+    }
+
+    /// For [`ErrorKind::PreviewRequired`]: the opt-in that is missing, when the service names it.
+    #[must_use]
+    pub fn missing_feature(&self) -> Option<Feature> {
+        if self.0.kind != ErrorKind::PreviewRequired {
+            return None;
+        }
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '=';
+        let words = self.0.service.message.as_deref()?.split(|c: char| !plain(c));
+        let named = |word: &&str| word.len() <= 64 && word.split_once("=V").is_some_and(|(name, _)| !name.is_empty());
+        words.filter(|word| word.ends_with("Preview")).find(named).map(Feature::from)
+    }
+
     /// Where a hosted agent's failure comes from: `user`, `platform` or `upstream`.
     #[must_use]
     pub fn error_source(&self) -> Option<&str> {
@@ -424,6 +511,12 @@ impl ErrorKind {
             Self::NotFound(Resource::Agent) => "the agent or its version does not exist in the project",
             Self::NotFound(Resource::Model) => "the model deployment does not exist",
             Self::NotFound(Resource::Project) => "the project does not exist; check the project endpoint",
+            Self::NotFound(Resource::File) => "the file does not exist",
+            Self::NotFound(Resource::VectorStore) => "the vector store does not exist",
+            Self::NotFound(Resource::Connection) => "the connection does not exist in the project",
+            Self::NotFound(Resource::MemoryStore) => "the memory store or its item does not exist",
+            Self::NotFound(Resource::Toolbox) => "the toolbox or its version does not exist",
+            Self::NotFound(Resource::AzureResource) => "the Azure resource does not exist",
             Self::NotFound(Resource::Unknown) => "something the request names does not exist",
             Self::ConversationLocked => "another response is being made in this conversation",
             Self::ConversationPoisoned => {

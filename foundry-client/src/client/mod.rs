@@ -1,13 +1,20 @@
 //! The client: requests over a transport, with a credential.
 
+mod agents;
 mod builder;
 mod call;
 mod classify;
 mod conversations;
 mod endpoint;
 mod error;
+mod heal;
+mod lists;
+mod page;
+mod raw_call;
 mod reconcile;
+mod resources;
 mod responses;
+mod resume;
 mod retry;
 mod stream;
 mod telemetry;
@@ -15,15 +22,24 @@ mod telemetry;
 use std::fmt;
 use std::sync::Arc;
 
-use entra_auth::{Audience, Clock, HttpTransport, RetryPolicy, TokenCredential};
-use http::HeaderValue;
+use entra_auth::{Audience, BuildError, Clock, HttpTransport, RetryPolicy, TokenCredential, UserKey};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
+pub use agents::{Agents, NewVersion};
 pub use builder::{DangerousFoundryBuilder, FoundryClientBuilder, Limits};
-pub use conversations::{Conversations, Items, ListItems, Order};
-pub use error::{Delivery, Error, ErrorKind, RequestIds, Resource};
-pub use responses::Responses;
+pub use conversations::{Conversations, Items};
+pub use endpoint::Target;
+pub use error::{Delivery, Error, ErrorKind, MissingRole, RequestIds, Resource};
+pub use heal::{ConversationFault, Healed};
+pub use lists::{ListAgents, ListConversations, ListFiles, ListItems, ListPage, ListResponses, Order};
+pub use page::Paged;
+pub use raw_call::{RawAnswer, RawCall};
+pub(crate) use resources::types as resource_types;
+pub use resources::{Connections, Deployments, Files, MemoryStores, Toolboxes, VectorStores};
+pub use responses::{CompactResponse, Polling, Responses};
 pub use stream::ResponseStream;
 
+use crate::agents::Feature;
 use endpoint::Endpoint;
 
 /// A client of one project. Cheap to clone; clones share everything.
@@ -34,6 +50,7 @@ use endpoint::Endpoint;
 #[derive(Clone)]
 pub struct FoundryClient(Arc<Shared>);
 
+#[derive(Clone)]
 pub(crate) struct Shared {
     endpoint: Endpoint,
     auth: Auth,
@@ -43,16 +60,22 @@ pub(crate) struct Shared {
     repeat_ambiguous: bool,
     limits: Limits,
     user_agent: HeaderValue,
+    headers: HeaderMap,
+    features: Vec<Feature>,
+    /// Marked sensitive: it names a person.
+    user: Option<HeaderValue>,
+    record_content: bool,
 }
 
 /// How requests are authorized.
+#[derive(Clone)]
 enum Auth {
     Token {
         credential: Arc<dyn TokenCredential>,
         audience: Audience,
     },
     /// Loopback only. The value is marked sensitive.
-    ApiKey(HeaderValue),
+    ApiKey(HeaderName, HeaderValue),
 }
 
 impl FoundryClient {
@@ -62,6 +85,64 @@ impl FoundryClient {
     /// Plain `http` is accepted for loopback addresses only.
     pub fn builder(project_endpoint: impl Into<String>) -> FoundryClientBuilder {
         FoundryClientBuilder::new(project_endpoint.into())
+    }
+
+    /// The same client with its OpenAI operations (conversations, responses, files, vector stores) at another
+    /// [`Target`], for example an agent's own endpoint.
+    #[must_use]
+    pub fn at(&self, target: Target) -> Self {
+        self.with(|shared| shared.endpoint = shared.endpoint.clone().with_target(target))
+    }
+
+    /// Where the OpenAI operations go.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        self.0.endpoint.target()
+    }
+
+    /// The same client for one user: conversations and responses carry `x-ms-user-identity`, so that the service keeps
+    /// what belongs to one user from the others.
+    ///
+    /// The value is `tenant:object id`. The identity of the client needs the data action
+    /// `Microsoft.CognitiveServices/accounts/AIServices/agents/endpoints/UserIdentityImpersonation/action`, which no
+    /// built-in role has; without it every call fails with [`ErrorKind::MissingRole`]. It separates users; it does not
+    /// give the agent the user's rights
+    /// (<https://learn.microsoft.com/azure/ai-foundry/agents/how-to/isolate-sessions-per-user>).
+    #[must_use]
+    pub fn for_user(&self, user: &UserKey) -> Self {
+        let text = format!("{}:{}", user.tenant().as_str(), user.object_id().as_str());
+        self.with(|shared| {
+            // Tenants and object ids are letters, digits, hyphens and dots.
+            shared.user = HeaderValue::try_from(text).ok().map(|mut value| {
+                value.set_sensitive(true);
+                value
+            });
+        })
+    }
+
+    /// The same client with one more header on every request, for example `x-client-…`, which a hosted agent's code
+    /// sees, or `traceparent`.
+    ///
+    /// # Errors
+    ///
+    /// As [`FoundryClientBuilder::header`].
+    pub fn with_header(&self, name: &str, value: &str) -> Result<Self, BuildError> {
+        let (name, value) = builder::extra_header(name, value)?;
+        Ok(self.with(|shared| {
+            shared.headers.insert(name, value);
+        }))
+    }
+
+    /// The same client with one more [preview](Feature) opted in to.
+    #[must_use]
+    pub fn with_feature(&self, feature: Feature) -> Self {
+        self.with(|shared| shared.features.push(feature))
+    }
+
+    fn with(&self, change: impl FnOnce(&mut Shared)) -> Self {
+        let mut shared = Shared::clone(&self.0);
+        change(&mut shared);
+        Self(Arc::new(shared))
     }
 
     /// Conversations of the project.
@@ -81,16 +162,68 @@ impl FoundryClient {
     pub fn responses(&self) -> Responses {
         Responses::new(Arc::clone(&self.0))
     }
+
+    /// Agents of the project, their versions and endpoints.
+    #[must_use]
+    pub fn agents(&self) -> Agents {
+        Agents::new(Arc::clone(&self.0))
+    }
+
+    /// Files of the project.
+    #[must_use]
+    pub fn files(&self) -> Files {
+        Files(Arc::clone(&self.0))
+    }
+
+    /// Vector stores of the project.
+    #[must_use]
+    pub fn vector_stores(&self) -> VectorStores {
+        VectorStores(Arc::clone(&self.0))
+    }
+
+    /// Connections of the project.
+    #[must_use]
+    pub fn connections(&self) -> Connections {
+        Connections(Arc::clone(&self.0))
+    }
+
+    /// Model deployments of the project.
+    #[must_use]
+    pub fn deployments(&self) -> Deployments {
+        Deployments(Arc::clone(&self.0))
+    }
+
+    /// Memory stores of the project.
+    #[must_use]
+    pub fn memory_stores(&self) -> MemoryStores {
+        MemoryStores(Arc::clone(&self.0))
+    }
+
+    /// Toolboxes of the project.
+    #[must_use]
+    pub fn toolboxes(&self) -> Toolboxes {
+        Toolboxes(Arc::clone(&self.0))
+    }
+
+    /// Any other operation, with the same token, repetitions, limits and errors.
+    ///
+    /// # Errors
+    ///
+    /// See [`ErrorKind`].
+    pub async fn raw(&self, call: RawCall) -> Result<RawAnswer, Error> {
+        call.send(&self.0).await
+    }
 }
 
 impl fmt::Debug for FoundryClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let auth = match &self.0.auth {
             Auth::Token { .. } => "token",
-            Auth::ApiKey(_) => "api key",
+            Auth::ApiKey(..) => "api key",
         };
         f.debug_struct("FoundryClient")
             .field("endpoint", &self.0.endpoint.base().as_str())
+            .field("target", self.0.endpoint.target())
             .field("auth", &auth)
             .field("retry", &self.0.retry)
             .field("limits", &self.0.limits)

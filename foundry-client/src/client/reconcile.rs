@@ -2,8 +2,9 @@
 
 use crate::client::Shared;
 use crate::client::call::Call;
-use crate::client::conversations::{ListItems, Order, list_call};
+use crate::client::conversations::list_call;
 use crate::client::error::{Delivery, Error};
+use crate::client::lists::{ListItems, Order};
 use crate::conversation::Page;
 use crate::items::Item;
 use crate::raw::RawJson;
@@ -29,7 +30,7 @@ impl Shared {
         if let Some(wait) = self.retry.delay(1, error.retry_after()) {
             tokio::time::sleep_until((tokio::time::Instant::now() + wait).min(call.deadline())).await;
         }
-        let query = ListItems::new().order(Order::Ascending).after(anchor).limit(100);
+        let query = ListItems::new().limit(100).order(Order::Ascending).after(anchor);
         let page: Page<Item> = match list_call(self, conversation, &query) {
             Ok(list) => match self.json(&list.until(call.deadline())).await {
                 Ok(page) => page,

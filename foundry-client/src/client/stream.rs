@@ -15,11 +15,12 @@ use crate::client::builder::Limits;
 use crate::client::classify::broken;
 use crate::client::error::{Cursor, Error, ErrorKind, RequestIds};
 use crate::client::responses::outcome;
-use crate::client::telemetry::{record_error, record_response};
+use crate::client::resume::{Reopened, Reopening, Resume};
+use crate::client::telemetry::{Recorded, record_error, record_response};
 use crate::events::{EventError, ResponseEvent, word};
 use crate::output_text::OutputTextFold;
 use crate::response::Response;
-use crate::sse::{SseDecoder, SseFrame};
+use crate::sse::{SseDecoder, SseFrame, SseLimits};
 use crate::vocabulary::ResponseStatus;
 
 /// After the last event: how long to wait for the end of the body, so that the connection can be used again.
@@ -49,14 +50,20 @@ pub struct ResponseStream {
     alarm: Pin<Box<Sleep>>,
     lines: u64,
     room: usize,
+    limits: SseLimits,
     warnings: u32,
     span: Span,
+    resume: Option<Resume>,
+    session: Option<String>,
+    recorded: Recorded,
 }
 
 enum State {
     /// The one event of a response that came as a whole.
     Whole(SseFrame),
     Events,
+    /// The stream broke and is being opened again; the failure is told if that fails.
+    Reopening(Reopening, Error),
     /// A terminal event was yielded; its error is still to come.
     Failing(Error),
     /// Reading the end of the body.
@@ -81,9 +88,34 @@ impl ResponseStream {
             alarm: Box::pin(sleep_until(idle_until.min(deadline))),
             lines: 0,
             room: limits.stream,
+            limits: limits.sse,
             warnings: 0,
             span,
+            resume: None,
+            session: None,
+            recorded: Recorded(false),
         }
+    }
+
+    pub(crate) fn resumable(mut self, resume: Resume) -> Self {
+        self.resume = Some(resume);
+        self
+    }
+
+    pub(crate) fn in_session(mut self, session: Option<String>) -> Self {
+        self.session = session;
+        self
+    }
+
+    pub(crate) fn recording(mut self, content: bool) -> Self {
+        self.recorded = Recorded(content);
+        self
+    }
+
+    /// Goes on behind events that were seen elsewhere.
+    pub(crate) fn at(mut self, cursor: Cursor) -> Self {
+        self.cursor = cursor;
+        self
     }
 
     /// A stream of one terminal event.
@@ -94,15 +126,11 @@ impl ResponseStream {
         deadline: Instant,
         span: Span,
     ) -> Result<Self, Error> {
-        let status = &response.status;
-        let ended = [ResponseStatus::COMPLETED, ResponseStatus::FAILED, ResponseStatus::INCOMPLETE].contains(status);
-        if !ended {
+        let Some(frame) = whole(response) else {
             return Err(Error::new(ErrorKind::Protocol).ambiguous().with_request_ids(ids));
-        }
-        let raw = response.raw().as_str();
-        let data = format!("{{\"type\":\"response.{status}\",\"sequence_number\":0,\"response\":{raw}}}");
+        };
         let mut stream = Self::new(Body::empty(), ids, limits, deadline, span);
-        stream.state = State::Whole(SseFrame::new(None, data));
+        stream.state = State::Whole(frame);
         Ok(stream)
     }
 
@@ -160,40 +188,46 @@ impl ResponseStream {
         &self.ids
     }
 
+    /// The sandbox of a hosted agent; send it back to stay in it. From the head of the answer or its events.
+    #[must_use]
+    pub fn agent_session_id(&self) -> Option<&str> {
+        self.session.as_deref()
+    }
+
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<ResponseEvent, Error>>> {
         loop {
             match self.decoder.next_frame() {
                 Ok(Some(frame)) => match self.take(frame) {
                     Ok(Some(event)) => return Poll::Ready(Some(Ok(event))),
                     Ok(None) => continue,
-                    Err(error) => return self.fail(error),
+                    Err(error) => return self.break_off(error, cx),
                 },
                 Ok(None) => self.note_life(),
                 Err(error) => {
                     let error = self.error(ErrorKind::TooLarge).with_source(error);
-                    return self.fail(error);
+                    return self.break_off(error, cx);
                 }
             }
             match Pin::new(&mut self.body).poll_next(cx) {
                 Poll::Ready(Some(Ok(chunk))) => {
                     if chunk.len() > self.room {
                         let error = self.error(ErrorKind::TooLarge);
-                        return self.fail(error);
+                        return self.break_off(error, cx);
                     }
                     self.room -= chunk.len();
                     self.decoder.push(chunk);
                 }
                 Poll::Ready(Some(Err(error))) => {
                     let error = broken(error, self.ids.clone()).ambiguous().with_cursor(self.cursor.clone());
-                    return self.fail(error);
+                    return self.break_off(error, cx);
                 }
                 Poll::Ready(None) => {
                     let error = self.error(ErrorKind::Truncated);
-                    return self.fail(error);
+                    return self.break_off(error, cx);
                 }
                 Poll::Pending if self.is_late(cx) => {
                     let error = self.error(ErrorKind::Timeout).with_transport(TransportErrorKind::Timeout);
-                    return self.fail(error);
+                    return self.break_off(error, cx);
                 }
                 Poll::Pending => return Poll::Pending,
             }
@@ -213,10 +247,16 @@ impl ResponseStream {
             return Ok(None);
         }
         self.cursor.last_sequence = number.max(seen);
+        if let Some(resume) = &mut self.resume {
+            resume.progress();
+        }
         if let Some(response) = event.response()
             && self.cursor.response_id.as_deref() != Some(&response.id)
         {
             self.cursor.response_id = Some(response.id.clone());
+        }
+        if let Some(session) = event.response().and_then(|response| response.agent_session_id.as_ref()) {
+            self.session.get_or_insert_with(|| session.clone());
         }
         self.fold.apply(&event);
         self.warn(&event);
@@ -232,7 +272,7 @@ impl ResponseStream {
             _ => event.response().and_then(|response| outcome(response.clone()).err()),
         };
         if let Some(response) = event.response() {
-            record_response(&self.span, response);
+            record_response(&self.span, response, self.recorded);
             self.last = Some(Box::new(response.clone()));
         }
         self.idle_until = Instant::now() + GOODBYE;
@@ -256,6 +296,35 @@ impl ResponseStream {
                 Poll::Pending => return Poll::Pending,
             }
         }
+    }
+
+    /// A stream that can be resumed is opened again; any other ends with the failure.
+    fn break_off(&mut self, error: Error, cx: &Context<'_>) -> Poll<Option<Result<ResponseEvent, Error>>> {
+        let deadline = self.deadline;
+        let Some(reopening) = self.resume.as_mut().and_then(|resume| resume.begin(&error, deadline)) else {
+            return self.fail(error);
+        };
+        self.body = Body::empty();
+        self.state = State::Reopening(reopening, error);
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn reopened(&mut self, reopened: Reopened) -> Result<(), Error> {
+        match reopened {
+            Reopened::Events(body) => {
+                self.body = body;
+                self.decoder = SseDecoder::new(self.limits);
+                self.lines = 0;
+                self.idle_until = Instant::now() + self.idle;
+                self.state = State::Events;
+            }
+            Reopened::Whole(response) => {
+                let frame = whole(&response).ok_or_else(|| self.error(ErrorKind::Truncated))?;
+                self.state = State::Whole(frame);
+            }
+        }
+        Ok(())
     }
 
     fn fail(&mut self, error: Error) -> Poll<Option<Result<ResponseEvent, Error>>> {
@@ -330,6 +399,18 @@ impl Stream for ResponseStream {
                 self.state = State::Events;
                 self.poll_event(cx)
             }
+            State::Reopening(mut reopening, cause) => match reopening.poll(cx) {
+                Poll::Pending => {
+                    self.state = State::Reopening(reopening, cause);
+                    Poll::Pending
+                }
+                Poll::Ready(Ok(reopened)) => match self.reopened(reopened) {
+                    Ok(()) => self.poll_next(cx),
+                    Err(error) => self.fail(error),
+                },
+                // Why it broke counts; that it could not be resumed is the detail.
+                Poll::Ready(Err(error)) => self.fail(cause.with_source(error)),
+            },
             State::Failing(error) => {
                 self.close();
                 Poll::Ready(Some(Err(error)))
@@ -347,6 +428,17 @@ impl Stream for ResponseStream {
             State::Over => Poll::Ready(None),
         }
     }
+}
+
+/// The one event of a finished response.
+fn whole(response: &Response) -> Option<SseFrame> {
+    let status = &response.status;
+    if ![ResponseStatus::COMPLETED, ResponseStatus::FAILED, ResponseStatus::INCOMPLETE].contains(status) {
+        return None;
+    }
+    let raw = response.raw().as_str();
+    let data = format!("{{\"type\":\"response.{status}\",\"sequence_number\":0,\"response\":{raw}}}");
+    Some(SseFrame::new(None, data))
 }
 
 /// Shows no text of the answer.

@@ -13,7 +13,8 @@ use crate::response::Response;
 const TARGET: &str = "foundry_client";
 
 /// The span of one response: `foundry.response`.
-pub(crate) fn response_span(operation: Operation, host: &str, request: &CreateResponse) -> Span {
+pub(crate) fn response_span(operation: Operation, host: &str, request: &CreateResponse, recorded: Recorded) -> Span {
+    let input = recorded.0.then(|| request.input_json());
     info_span!(
         target: TARGET,
         "foundry.response",
@@ -27,8 +28,34 @@ pub(crate) fn response_span(operation: Operation, host: &str, request: &CreateRe
         gen_ai.response.status = tracing::field::Empty,
         gen_ai.usage.input_tokens = tracing::field::Empty,
         gen_ai.usage.output_tokens = tracing::field::Empty,
+        gen_ai.input.messages = input.as_deref(),
+        gen_ai.output.messages = tracing::field::Empty,
         foundry.operation = operation.name(),
         foundry.reconciled = tracing::field::Empty,
+        server.address = host,
+        "error.type" = tracing::field::Empty,
+        http.response.status_code = tracing::field::Empty,
+    )
+}
+
+/// Whether prompts and answers are recorded; only when the host asked for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Recorded(pub(crate) bool);
+
+/// The span of a response that is gone on with.
+pub(crate) fn resume_span(host: &str, id: &str) -> Span {
+    info_span!(
+        target: TARGET,
+        "foundry.response",
+        gen_ai.operation.name = "invoke_agent",
+        gen_ai.provider.name = "microsoft.foundry",
+        gen_ai.response.id = word(id),
+        gen_ai.response.model = tracing::field::Empty,
+        gen_ai.response.status = tracing::field::Empty,
+        gen_ai.usage.input_tokens = tracing::field::Empty,
+        gen_ai.usage.output_tokens = tracing::field::Empty,
+        gen_ai.output.messages = tracing::field::Empty,
+        foundry.operation = Operation::ResumeResponse.name(),
         server.address = host,
         "error.type" = tracing::field::Empty,
         http.response.status_code = tracing::field::Empty,
@@ -40,11 +67,14 @@ pub(crate) fn call_span(operation: Operation, host: &str) -> Span {
     info_span!(target: TARGET, "foundry.call", foundry.operation = operation.name(), server.address = host)
 }
 
-pub(crate) fn record_response(span: &Span, response: &Response) {
+pub(crate) fn record_response(span: &Span, response: &Response, recorded: Recorded) {
     span.record("gen_ai.response.id", response.id.as_str());
     span.record("gen_ai.response.status", word(response.status.as_str()));
     if let Some(model) = response.model.as_deref() {
         span.record("gen_ai.response.model", word(model));
+    }
+    if recorded.0 {
+        span.record("gen_ai.output.messages", serde_json::to_string(&response.output).unwrap_or_default());
     }
     if let Some(usage) = &response.usage {
         span.record("gen_ai.usage.input_tokens", usage.input_tokens);

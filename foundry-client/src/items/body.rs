@@ -35,6 +35,7 @@ macro_rules! body {
         }
     )*};
 }
+pub(crate) use body;
 
 body!(
     FunctionCall,

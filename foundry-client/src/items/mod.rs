@@ -1,6 +1,7 @@
 //! Items of a conversation and of a response's output.
 
 mod body;
+mod local;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -11,8 +12,14 @@ pub use body::{
     StructuredOutputs, ToolCall, ToolOutput, WebSearchCall, WorkflowAction,
 };
 
+pub use local::{
+    AdditionalTools, ApplyPatchCall, ApplyPatchCallOutput, Compaction, ComputerCall, ComputerCallOutput,
+    CustomToolCall, CustomToolCallOutput, ItemReference, LocalShellCall, LocalShellCallOutput, Program, ProgramOutput,
+    ShellCall, ShellCallOutput, ToolSearchCall, ToolSearchOutput,
+};
+
 use crate::agent::AgentReference;
-use crate::content::{raw_json, untyped_problem};
+use crate::content::raw_json;
 use crate::loose::Loose;
 use crate::problem::{BadBody, Problem};
 use crate::raw::RawJson;
@@ -29,25 +36,23 @@ pub(crate) struct ItemHead {
     raw: RawJson,
 }
 
-/// An item without a type here. Documented items that a bot has no use for have no [`Problem`].
+/// An item without a type here.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct UnknownItem {
     kind: ItemKind,
-    problem: Option<Problem>,
+    problem: Problem,
     head: Box<ItemHead>,
 }
 
 macro_rules! items {
     (
         typed { $($(#[$meta:meta])* $variant:ident($body:ty): $($word:ident = $tag:literal),+;)* }
-        untyped { $($other_word:ident = $other_tag:literal,)* }
     ) => {
         vocabulary! {
             /// The `type` of an item.
             ItemKind {
                 $($(#[doc = concat!("`", $tag, "`")] $word = $tag,)+)*
-                $(#[doc = concat!("`", $other_tag, "`")] $other_word = $other_tag,)*
             }
         }
 
@@ -152,25 +157,40 @@ items! {
             FABRIC_DATAAGENT_PREVIEW_CALL_OUTPUT = "fabric_dataagent_preview_call_output",
             BROWSER_AUTOMATION_PREVIEW_CALL_OUTPUT = "browser_automation_preview_call_output",
             MEMORY_COMMAND_PREVIEW_CALL_OUTPUT = "memory_command_preview_call_output";
-    }
-    untyped {
-        ITEM_REFERENCE = "item_reference",
-        COMPUTER_CALL = "computer_call",
-        COMPUTER_CALL_OUTPUT = "computer_call_output",
-        CUSTOM_TOOL_CALL = "custom_tool_call",
-        CUSTOM_TOOL_CALL_OUTPUT = "custom_tool_call_output",
-        LOCAL_SHELL_CALL = "local_shell_call",
-        LOCAL_SHELL_CALL_OUTPUT = "local_shell_call_output",
-        SHELL_CALL = "shell_call",
-        SHELL_CALL_OUTPUT = "shell_call_output",
-        APPLY_PATCH_CALL = "apply_patch_call",
-        APPLY_PATCH_CALL_OUTPUT = "apply_patch_call_output",
-        TOOL_SEARCH_CALL = "tool_search_call",
-        TOOL_SEARCH_OUTPUT = "tool_search_output",
-        ADDITIONAL_TOOLS = "additional_tools",
-        PROGRAM = "program",
-        PROGRAM_OUTPUT = "program_output",
-        COMPACTION = "compaction",
+        /// Stands for an item the service already has.
+        ItemReference(ItemReference): ITEM_REFERENCE = "item_reference";
+        /// The model works on a screen.
+        ComputerCall(ComputerCall): COMPUTER_CALL = "computer_call";
+        /// What the screen shows now.
+        ComputerCallOutput(ComputerCallOutput): COMPUTER_CALL_OUTPUT = "computer_call_output";
+        /// The agent asks the application to run a tool that takes free text.
+        CustomToolCall(CustomToolCall): CUSTOM_TOOL_CALL = "custom_tool_call";
+        /// The application's answer to such a call.
+        CustomToolCallOutput(CustomToolCallOutput): CUSTOM_TOOL_CALL_OUTPUT = "custom_tool_call_output";
+        /// The agent asks the application to run a command on its own machine.
+        LocalShellCall(LocalShellCall): LOCAL_SHELL_CALL = "local_shell_call";
+        /// What that command printed.
+        LocalShellCallOutput(LocalShellCallOutput): LOCAL_SHELL_CALL_OUTPUT = "local_shell_call_output";
+        /// Commands in a shell.
+        ShellCall(ShellCall): SHELL_CALL = "shell_call";
+        /// What those commands printed.
+        ShellCallOutput(ShellCallOutput): SHELL_CALL_OUTPUT = "shell_call_output";
+        /// A change of files.
+        ApplyPatchCall(ApplyPatchCall): APPLY_PATCH_CALL = "apply_patch_call";
+        /// Whether the files were changed.
+        ApplyPatchCallOutput(ApplyPatchCallOutput): APPLY_PATCH_CALL_OUTPUT = "apply_patch_call_output";
+        /// The model looks for tools.
+        ToolSearchCall(ToolSearchCall): TOOL_SEARCH_CALL = "tool_search_call";
+        /// The tools that were found.
+        ToolSearchOutput(ToolSearchOutput): TOOL_SEARCH_OUTPUT = "tool_search_output";
+        /// Tools that came in the middle of a conversation.
+        AdditionalTools(AdditionalTools): ADDITIONAL_TOOLS = "additional_tools";
+        /// A program of the model that calls tools.
+        Program(Program): PROGRAM = "program";
+        /// What the program returned.
+        ProgramOutput(ProgramOutput): PROGRAM_OUTPUT = "program_output";
+        /// What stands for the older part of a conversation.
+        Compaction(Compaction): COMPACTION = "compaction";
     }
 }
 
@@ -184,9 +204,9 @@ impl Item {
         let head = Box::new(head);
         match Self::typed(&kind, head.clone()) {
             Some(Ok(item)) => item,
-            Some(Err(BadBody)) => Self::Unknown(UnknownItem { kind, problem: Some(Problem::BadBody), head }),
+            Some(Err(BadBody)) => Self::Unknown(UnknownItem { kind, problem: Problem::BadBody, head }),
             None => {
-                let problem = untyped_problem(has_tag, kind.is_known());
+                let problem = if has_tag { Problem::UnknownType } else { Problem::MissingType };
                 Self::Unknown(UnknownItem { kind, problem, head })
             }
         }
@@ -225,12 +245,12 @@ impl Item {
         }
     }
 
-    /// Why this item or a part of it was kept raw; none when all is typed or raw on purpose.
+    /// Why this item or a part of it was kept raw; none when all is typed.
     #[must_use]
     pub fn problem(&self) -> Option<Problem> {
         match self {
             Self::Message(message) => message.content.iter().find_map(crate::Content::problem),
-            Self::Unknown(unknown) => unknown.problem,
+            Self::Unknown(unknown) => Some(unknown.problem),
             _ => None,
         }
     }
@@ -288,7 +308,6 @@ mod tests {
             (r#"{"id":"x"}"#, Some(Problem::MissingType)),
             (r#"{"type":null}"#, Some(Problem::MissingType)),
             (r#"[1]"#, Some(Problem::MissingType)),
-            (r#"{"type":"compaction","id":"c_1"}"#, None),
         ];
         for (json, problem) in cases {
             let item = item(json);

@@ -1,0 +1,293 @@
+//! Agents of a project: what they are, their versions, how they are reached.
+
+mod definition;
+mod endpoint;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer};
+
+pub use definition::{
+    AgentDefinition, AgentKind, ExternalDefinition, HostedDefinition, PromptDefinition, ProtocolVersion,
+    UnknownDefinition, VoiceDefinition, WorkflowDefinition,
+};
+pub use endpoint::{
+    AgentEndpoint, ApprovalStatus, AuthorizationScheme, EndpointChange, Protocol, SchemeKind, VersionRule,
+};
+
+#[cfg(feature = "client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
+pub use crate::client::NewVersion;
+use crate::loose::{self, null_default};
+use crate::raw::RawJson;
+use crate::vocabulary::vocabulary;
+
+vocabulary! {
+    /// Whether an agent answers.
+    AgentState {
+        /// It answers.
+        ENABLED = "enabled",
+        /// It refuses.
+        DISABLED = "disabled",
+    }
+}
+
+vocabulary! {
+    /// How far a version is.
+    VersionStatus {
+        /// Being made.
+        CREATING = "creating",
+        /// Can be used.
+        ACTIVE = "active",
+        /// Could not be made.
+        FAILED = "failed",
+        /// Being deleted.
+        DELETING = "deleting",
+        /// Gone.
+        DELETED = "deleted",
+    }
+}
+
+vocabulary! {
+    /// A preview that a project must opt in to: the header `Foundry-Features`.
+    Feature {
+        /// Workflow agents.
+        WORKFLOW_AGENTS = "WorkflowAgents=V1Preview",
+        /// Agents that run elsewhere.
+        EXTERNAL_AGENTS = "ExternalAgents=V1Preview",
+        /// Drafts of agents.
+        DRAFT_AGENTS = "DraftAgents=V1Preview",
+        /// Voice agents.
+        VOICE_AGENTS = "VoiceAgents=V1Preview",
+        /// Digital workers.
+        DIGITAL_WORKER = "DigitalWorker=V1Preview",
+        /// The tools of GitHub Copilot.
+        GITHUB_COPILOT = "GitHubCopilot=V1Preview",
+        /// Skills.
+        SKILLS = "Skills=V1Preview",
+        /// The tools of Microsoft Copilot.
+        MICROSOFT_COPILOT = "MicrosoftCopilot=V1Preview",
+        /// Memory stores. Calls of memory stores opt in by themselves.
+        MEMORY_STORES = "MemoryStores=V1Preview",
+        /// Routines.
+        ROUTINES = "Routines=V2Preview",
+        /// Evaluations.
+        EVALUATIONS = "Evaluations=V1Preview",
+        /// Schedules.
+        SCHEDULES = "Schedules=V1Preview",
+        /// Red teams.
+        RED_TEAMS = "RedTeams=V1Preview",
+        /// Insights.
+        INSIGHTS = "Insights=V1Preview",
+        /// Insights about agents.
+        AGENT_INSIGHTS = "AgentInsights=V1Preview",
+        /// Jobs that make data.
+        DATA_GENERATION_JOBS = "DataGenerationJobs=V1Preview",
+        /// Models.
+        MODELS = "Models=V1Preview",
+        /// Controls of the model router.
+        MODEL_ROUTER_CONTROLS = "ModelRouterControls=V1Preview",
+        /// Sessions of fine-tuning.
+        FINE_TUNING_SESSIONS = "FineTuningSessions=V1Preview",
+    }
+}
+
+/// An agent of the project.
+///
+/// Shape: <https://learn.microsoft.com/azure/ai-foundry/agents/how-to/configure-agent>.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Agent {
+    /// Its name: at most 63 letters, digits and inner hyphens.
+    pub name: String,
+    /// Its id.
+    pub id: Option<String>,
+    /// Whether it answers.
+    pub state: Option<AgentState>,
+    /// The newest version.
+    pub latest: Option<AgentVersion>,
+    /// How it is reached.
+    pub endpoint: Option<AgentEndpoint>,
+    /// The identity it acts as. An agent of the old kind has none, and cannot be published.
+    pub instance_identity: Option<AgentIdentity>,
+    /// The blueprint of that identity.
+    pub blueprint: Option<AgentIdentity>,
+    raw: RawJson,
+}
+
+/// The Entra identity of an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct AgentIdentity {
+    /// Its client id: the `msaAppId` of a bot that stands in front of the agent.
+    #[serde(default, deserialize_with = "loose::text")]
+    pub client_id: Option<String>,
+    /// Its object id. Not the one for a bot.
+    #[serde(default, deserialize_with = "loose::text")]
+    pub principal_id: Option<String>,
+    /// `active` or `disabled`.
+    #[serde(default, deserialize_with = "loose::text")]
+    pub status: Option<String>,
+}
+
+/// One version of an agent.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AgentVersion {
+    /// `name:version`.
+    pub id: Option<String>,
+    /// The agent.
+    pub name: String,
+    /// The version.
+    pub version: String,
+    /// For people.
+    pub description: Option<String>,
+    /// When it was made, in seconds since 1970.
+    pub created_at: Option<i64>,
+    /// What it is.
+    pub definition: AgentDefinition,
+    /// How far it is; absent in older answers.
+    pub status: Option<VersionStatus>,
+    /// Whether it is a draft.
+    pub draft: bool,
+    /// Pairs of the application.
+    pub metadata: BTreeMap<String, String>,
+    /// An id that the old publishing call wants.
+    pub agent_guid: Option<String>,
+    raw: RawJson,
+}
+
+impl Agent {
+    /// The JSON as received.
+    #[must_use]
+    pub fn raw(&self) -> &RawJson {
+        &self.raw
+    }
+
+    /// The client id of the agent's identity: the app id of a bot in front of it. None for an agent of the old kind.
+    #[must_use]
+    pub fn bot_app_id(&self) -> Option<&str> {
+        self.instance_identity.as_ref()?.client_id.as_deref()
+    }
+
+    /// Whether an administrator has approved what was published.
+    #[must_use]
+    pub fn approval_status(&self) -> Option<&ApprovalStatus> {
+        self.endpoint.as_ref()?.publish_approval_status.as_ref()
+    }
+}
+
+impl AgentVersion {
+    /// The JSON as received.
+    #[must_use]
+    pub fn raw(&self) -> &RawJson {
+        &self.raw
+    }
+}
+
+impl<'de> Deserialize<'de> for Agent {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Wire {
+            name: String,
+            #[serde(default, deserialize_with = "loose::text")]
+            id: Option<String>,
+            #[serde(default)]
+            state: Option<AgentState>,
+            #[serde(default, deserialize_with = "null_default")]
+            versions: Versions,
+            #[serde(default)]
+            agent_endpoint: Option<AgentEndpoint>,
+            #[serde(default)]
+            instance_identity: Option<AgentIdentity>,
+            #[serde(default)]
+            blueprint: Option<AgentIdentity>,
+        }
+        #[derive(Default, Deserialize)]
+        struct Versions {
+            #[serde(default)]
+            latest: Option<AgentVersion>,
+        }
+        let raw = RawJson::deserialize(deserializer)?;
+        let wire: Wire = raw.parse().map_err(|_| serde::de::Error::custom("not an agent"))?;
+        Ok(Self {
+            name: wire.name,
+            id: wire.id,
+            state: wire.state,
+            latest: wire.versions.latest,
+            endpoint: wire.agent_endpoint,
+            instance_identity: wire.instance_identity,
+            blueprint: wire.blueprint,
+            raw,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for AgentVersion {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Wire {
+            #[serde(default, deserialize_with = "loose::text")]
+            id: Option<String>,
+            name: String,
+            #[serde(default, deserialize_with = "loose::code")]
+            version: Option<String>,
+            #[serde(default, deserialize_with = "loose::text")]
+            description: Option<String>,
+            #[serde(default, deserialize_with = "loose::unix_time")]
+            created_at: Option<i64>,
+            #[serde(default)]
+            definition: RawJson,
+            #[serde(default)]
+            status: Option<VersionStatus>,
+            #[serde(default, deserialize_with = "null_default")]
+            draft: bool,
+            #[serde(default)]
+            metadata: Option<RawJson>,
+            #[serde(default, deserialize_with = "loose::text")]
+            agent_guid: Option<String>,
+        }
+        let raw = RawJson::deserialize(deserializer)?;
+        let wire: Wire = raw.parse().map_err(|_| serde::de::Error::custom("not a version of an agent"))?;
+        Ok(Self {
+            id: wire.id,
+            name: wire.name,
+            version: wire.version.unwrap_or_default(),
+            description: wire.description,
+            created_at: wire.created_at,
+            definition: AgentDefinition::from_raw(wire.definition),
+            status: wire.status,
+            draft: wire.draft,
+            metadata: wire.metadata.as_ref().map(crate::conversation::pairs).unwrap_or_default(),
+            agent_guid: wire.agent_guid,
+            raw,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_agent_reads_with_and_without_its_optional_members() {
+        let agent: Agent = serde_json::from_value(json!({"object": "agent", "name": "a"})).unwrap();
+        assert!(agent.latest.is_none() && agent.endpoint.is_none() && agent.bot_app_id().is_none());
+        let agent: Agent = serde_json::from_value(json!({
+            "object": "agent", "id": "a", "name": "a", "state": "enabled", "brand_new": 1,
+            "versions": {"latest": {"object": "agent.version", "id": "a:2", "name": "a", "version": "2", "status": "active",
+                "created_at": 1_795_341_600, "definition": {"kind": "prompt", "model": "gpt-4.1"}, "metadata": {"k": "v"},
+                "agent_guid": "g", "draft": null}},
+            "agent_endpoint": {"protocol_configuration": {"responses": {}}, "publish_approval_status": "pending"},
+            "instance_identity": {"client_id": "c", "principal_id": "p", "status": "active"}, "blueprint": null
+        }))
+        .unwrap();
+        let latest = agent.latest.as_ref().unwrap();
+        assert_eq!((latest.version.as_str(), latest.status.clone().unwrap()), ("2", VersionStatus::ACTIVE));
+        assert_eq!((latest.metadata["k"].as_str(), latest.created_at), ("v", Some(1_795_341_600)));
+        assert_eq!((agent.bot_app_id(), agent.approval_status()), (Some("c"), Some(&ApprovalStatus::PENDING)));
+        assert!(agent.raw().as_str().contains("brand_new"));
+        assert!(serde_json::from_value::<Agent>(json!({"object": "agent"})).is_err());
+    }
+}

@@ -1,0 +1,263 @@
+//! What the resources of a project look like. All members but the identifying ones may be missing.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use entra_auth::Secret;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+
+use crate::loose::{self, null_default};
+use crate::raw::RawJson;
+use crate::vocabulary::vocabulary;
+
+vocabulary! {
+    /// What a file is for.
+    FilePurpose {
+        /// For agents and their tools.
+        ASSISTANTS = "assistants",
+        /// Made by an agent.
+        ASSISTANTS_OUTPUT = "assistants_output",
+        /// Anything a user brings.
+        USER_DATA = "user_data",
+        /// Pictures.
+        VISION = "vision",
+        /// Batches.
+        BATCH = "batch",
+        /// Fine-tuning.
+        FINE_TUNE = "fine-tune",
+        /// Evaluations.
+        EVALS = "evals",
+    }
+}
+
+macro_rules! resources {
+    ($($(#[$meta:meta])* $name:ident by $id:ident { $($(#[$field_meta:meta])* $field:ident: $ty:ty $(=> $with:literal)? $(as $wire:literal)?,)* })*) => {$(
+        $(#[$meta])*
+        #[derive(Clone, Debug)]
+        #[non_exhaustive]
+        pub struct $name {
+            #[doc = concat!("Its ", stringify!($id), ".")]
+            pub $id: String,
+            $($(#[$field_meta])* pub $field: $ty,)*
+            raw: RawJson,
+        }
+
+        impl $name {
+            /// The JSON as received.
+            #[must_use]
+            pub fn raw(&self) -> &RawJson {
+                &self.raw
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                #[derive(Deserialize)]
+                struct Wire {
+                    $id: String,
+                    $(#[serde(default $(, deserialize_with = $with)? $(, rename = $wire)?)]
+                    $field: $ty,)*
+                }
+                let raw = RawJson::deserialize(deserializer)?;
+                let wire: Wire = raw.parse().map_err(|_| serde::de::Error::custom(concat!("not a ", stringify!($name))))?;
+                Ok(Self { $id: wire.$id, $($field: wire.$field,)* raw })
+            }
+        }
+    )*};
+}
+
+resources! {
+    /// A file. Shape: <https://platform.openai.com/docs/api-reference/files/object>.
+    File by id {
+        /// Its name.
+        filename: Option<String> => "loose::text",
+        /// Its size in bytes.
+        bytes: Option<u64> => "loose::int",
+        /// What it is for.
+        purpose: Option<FilePurpose>,
+        /// When it came, in seconds since 1970.
+        created_at: Option<i64> => "loose::unix_time",
+        /// For example `processed`.
+        status: Option<String> => "loose::text",
+    }
+
+    /// A vector store. Shape: <https://platform.openai.com/docs/api-reference/vector-stores/object>.
+    VectorStore by id {
+        /// Its name.
+        name: Option<String> => "loose::text",
+        /// `in_progress`, `completed` or `expired`.
+        status: Option<String> => "loose::text",
+        /// When it was made, in seconds since 1970.
+        created_at: Option<i64> => "loose::unix_time",
+        /// Its size in bytes.
+        usage_bytes: Option<u64> => "loose::int",
+        /// How many files are how far.
+        file_counts: Option<RawJson>,
+    }
+
+    /// A model deployment.
+    Deployment by name {
+        /// The model.
+        model_name: Option<String> => "loose::text" as "modelName",
+        /// Its version.
+        model_version: Option<String> => "loose::code" as "modelVersion",
+        /// Who made it.
+        model_publisher: Option<String> => "loose::text" as "modelPublisher",
+        /// For example `ModelDeployment`.
+        kind: Option<String> => "loose::text" as "type",
+        /// The connection it is reached through.
+        connection_name: Option<String> => "loose::text" as "connectionName",
+        /// What it can do.
+        capabilities: Option<RawJson>,
+        /// Size and price.
+        sku: Option<RawJson>,
+    }
+
+    /// A memory store.
+    MemoryStore by name {
+        /// Its id.
+        id: Option<String> => "loose::text",
+        /// For people.
+        description: Option<String> => "loose::text",
+        /// Models and options.
+        definition: Option<RawJson>,
+    }
+
+    /// A toolbox.
+    Toolbox by name {
+        /// Its id.
+        id: Option<String> => "loose::text",
+        /// The version that is used when none is named.
+        default_version: Option<String> => "loose::code",
+        /// Its versions, as far as the service shows them.
+        versions: Option<RawJson>,
+    }
+
+    /// A version of a toolbox.
+    ToolboxVersion by version {
+        /// The toolbox.
+        name: Option<String> => "loose::text",
+        /// For people.
+        description: Option<String> => "loose::text",
+        /// Its tools.
+        tools: Vec<crate::tool::Tool> => "null_default",
+    }
+}
+
+vocabulary! {
+    /// What a connection leads to.
+    ConnectionKind {
+        /// Azure OpenAI.
+        AZURE_OPENAI = "AzureOpenAI",
+        /// Blobs.
+        AZURE_BLOB = "AzureBlob",
+        /// A storage account.
+        AZURE_STORAGE_ACCOUNT = "AzureStorageAccount",
+        /// Azure AI Search.
+        COGNITIVE_SEARCH = "CognitiveSearch",
+        /// Cosmos DB.
+        COSMOS_DB = "CosmosDB",
+        /// Anything with a key.
+        API_KEY = "ApiKey",
+        /// App Configuration.
+        APP_CONFIG = "AppConfig",
+        /// Application Insights.
+        APP_INSIGHTS = "AppInsights",
+        /// Keys of the application.
+        CUSTOM_KEYS = "CustomKeys",
+        /// A remote tool.
+        REMOTE_TOOL = "RemoteTool_Preview",
+        /// An interface described by OpenAPI.
+        OPENAPI = "OpenAPI",
+        /// A remote agent.
+        REMOTE_A2A = "RemoteA2A",
+    }
+}
+
+/// A connection of the project. Keeps no raw JSON: it may hold secrets.
+#[derive(Clone, Debug, Deserialize)]
+#[non_exhaustive]
+pub struct Connection {
+    /// Its name.
+    pub name: String,
+    /// Its id.
+    #[serde(default, deserialize_with = "loose::text")]
+    pub id: Option<String>,
+    /// What it leads to.
+    #[serde(default, rename = "type")]
+    pub kind: Option<ConnectionKind>,
+    /// The address it leads to.
+    #[serde(default, deserialize_with = "loose::text")]
+    pub target: Option<String>,
+    /// Whether it is the default of its kind.
+    #[serde(default, rename = "isDefault", deserialize_with = "null_default")]
+    pub is_default: bool,
+    /// How it signs in. The secrets are there only after `get_with_credentials`.
+    #[serde(default)]
+    pub credentials: Option<ConnectionCredentials>,
+    /// Pairs of the service.
+    #[serde(default, deserialize_with = "null_default")]
+    pub metadata: Map<String, Value>,
+}
+
+/// How a connection signs in.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct ConnectionCredentials {
+    /// `ApiKey`, `AAD`, `SAS`, `CustomKeys`, `None`, `AgenticIdentityToken_Preview`.
+    pub kind: String,
+    /// Everything else: `key`, `SAS`, or the keys of the application by their names.
+    pub secrets: BTreeMap<String, Secret>,
+}
+
+impl<'de> Deserialize<'de> for ConnectionCredentials {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut members = Map::deserialize(deserializer)?;
+        let kind = members.remove("type").and_then(|kind| kind.as_str().map(str::to_owned)).unwrap_or_default();
+        let secrets = members.into_iter().filter_map(|(name, value)| match value {
+            Value::String(text) => Some((name, Secret::new(text))),
+            _ => None,
+        });
+        Ok(Self { kind, secrets: secrets.collect() })
+    }
+}
+
+/// Names only.
+impl fmt::Debug for ConnectionCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.secrets.keys().collect();
+        f.debug_struct("ConnectionCredentials").field("kind", &self.kind).field("secrets", &names).finish()
+    }
+}
+
+/// What was found in a memory store.
+#[derive(Clone, Debug, Deserialize)]
+#[non_exhaustive]
+pub struct Memories {
+    /// The search, to go on with after the next message.
+    #[serde(default, deserialize_with = "loose::text")]
+    pub search_id: Option<String>,
+    /// What was found; `memory_item` in each.
+    #[serde(default, deserialize_with = "null_default")]
+    pub memories: Vec<RawJson>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_connection_shows_names_of_secrets_only() {
+        let connection: Connection = serde_json::from_value(json!({
+            "name": "c", "id": "i", "type": "CustomKeys", "target": "_", "isDefault": true, "metadata": {},
+            "credentials": {"type": "CustomKeys", "jira": "marker", "n": 5}
+        }))
+        .unwrap();
+        let credentials = connection.credentials.as_ref().unwrap();
+        assert_eq!((credentials.kind.as_str(), credentials.secrets["jira"].expose()), ("CustomKeys", "marker"));
+        let shown = format!("{connection:?}");
+        assert!(shown.contains("jira") && !shown.contains("marker"), "{shown}");
+    }
+}
