@@ -83,3 +83,19 @@ pub mod event {
 pub mod resource {
     pub use crate::client::resource_types::*;
 }
+
+/// Publishing agents to Microsoft 365 and Teams.
+#[cfg(feature = "publish")]
+#[cfg_attr(docsrs, doc(cfg(feature = "publish")))]
+pub mod publish {
+    pub use crate::client::{ActivityAccess, Microsoft365, PublishDefaults, PublishRequest, PublishScope, Published};
+}
+
+/// Azure Resource Manager: the Azure Bot in front of an agent or of a bot of your own.
+#[cfg(feature = "arm")]
+#[cfg_attr(docsrs, doc(cfg(feature = "arm")))]
+pub mod arm {
+    pub use crate::client::{
+        ArmClient, ArmClientBuilder, ArmResource, AuthProvider, BotSpec, NameAvailability, OAuthConnectionSpec,
+    };
+}

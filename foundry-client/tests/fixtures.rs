@@ -6,10 +6,11 @@ mod common;
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use common::{Script, Step, sse};
+use common::{Script, Step, Tokens, sse};
 use entra_auth::RetryPolicy;
-use foundry_client::{CreateResponse, Error, ErrorKind, Item, Response, ResponseEvent};
+use foundry_client::{CreateResponse, Error, ErrorKind, Item, Response, ResponseEvent, SseDecoder};
 use serde_json::Value;
 
 fn files(folder: &str, extension: &str) -> Vec<(String, PathBuf)> {
@@ -49,7 +50,7 @@ fn check_error(name: &str, expect: &Value, kind: &str, error: &Error) {
 #[tokio::test(start_paused = true)]
 async fn every_body_gets_its_meaning() {
     let files = files("bodies", "json");
-    assert!(files.len() >= 20);
+    assert!(files.len() >= 60, "{} bodies", files.len());
     for (name, path) in files {
         let fixture: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
         let body = match &fixture["body"] {
@@ -64,7 +65,8 @@ async fn every_body_gets_its_meaning() {
             chunks: vec![common::Chunk::Data(body.into())],
         };
         let script = Script::new([step]);
-        let client = script.builder().retry(RetryPolicy::never()).build().unwrap();
+        let credential = Arc::new(Tokens { fixed: true, ..Tokens::default() });
+        let client = script.builder().credential(credential).retry(RetryPolicy::never()).build().unwrap();
         let result = client.responses().create(turn()).await;
         let expect = &fixture["expect"];
         if let Some(kind) = expect["kind"].as_str() {
@@ -95,7 +97,7 @@ async fn every_body_gets_its_meaning() {
 #[tokio::test(start_paused = true)]
 async fn every_stream_gets_its_meaning_in_any_chunks() {
     let files = files("streams", "sse");
-    assert!(files.len() >= 15);
+    assert!(files.len() >= 40, "{} streams", files.len());
     for (name, path) in files {
         let text = fs::read_to_string(&path).unwrap();
         let expect: Value = serde_json::from_str(&fs::read_to_string(path.with_extension("json")).unwrap()).unwrap();
@@ -118,6 +120,99 @@ async fn every_stream_gets_its_meaning_in_any_chunks() {
                 ("ok", Some(error)) => panic!("{name}: {error}"),
                 (kind, error) => check_error(&name, &expect, kind, &error.expect(&name)),
             }
+        }
+    }
+}
+
+/// Names and data of the frames of a stream that arrives in these pieces.
+fn frames<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<(Option<String>, Vec<u8>)> {
+    let mut decoder = SseDecoder::default();
+    let mut found = Vec::new();
+    for piece in pieces {
+        decoder.push(piece.to_vec().into());
+        while let Some(frame) = decoder.next_frame().unwrap() {
+            found.push((frame.event().map(str::to_owned), frame.data().to_vec()));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_stream_reads_alike_with_every_border_line_end_mark_and_comment() {
+    for (name, path) in files("streams", "sse") {
+        let text = fs::read_to_string(&path).unwrap();
+        let expected = frames([text.as_bytes()]);
+        assert!(!expected.is_empty(), "{name}");
+        for border in 0..=text.len() {
+            let (head, tail) = text.as_bytes().split_at(border);
+            assert_eq!(frames([head, tail]), expected, "{name}: a border at {border}");
+        }
+        assert_eq!(frames(text.as_bytes().chunks(1)), expected, "{name}: byte by byte");
+        if text.contains('\r') {
+            continue;
+        }
+        let marked = format!("\u{feff}{text}");
+        let commented = text.replace("\n\n", "\n: a comment\n\n: keep-alive\n\n");
+        for variant in [marked, commented] {
+            for line_end in ["\n", "\r\n", "\r"] {
+                let variant = variant.replace('\n', line_end);
+                for size in [1, 2, 3, 16, variant.len()] {
+                    let found = frames(variant.as_bytes().chunks(size));
+                    assert_eq!(found, expected, "{name}: {line_end:?} in pieces of {size}");
+                }
+            }
+        }
+    }
+}
+
+/// A stream cut at any byte ends in an error unless its terminal event was complete.
+#[test]
+fn a_stream_cut_at_any_byte_has_no_terminal_event_before_its_last_frame() {
+    for (name, path) in files("streams", "sse") {
+        let text = fs::read(&path).unwrap();
+        let ends = |frames: &mut SseDecoder| {
+            let mut ended = false;
+            while let Some(frame) = frames.next_frame().unwrap() {
+                match ResponseEvent::from_frame(frame) {
+                    Ok(Some(event)) => ended |= event.is_terminal(),
+                    Ok(None) | Err(_) => return None,
+                }
+            }
+            Some(ended)
+        };
+        let mut decoder = SseDecoder::default();
+        let mut first = None;
+        for (at, byte) in text.iter().enumerate() {
+            decoder.push(vec![*byte].into());
+            match ends(&mut decoder) {
+                None => break,
+                Some(true) => {
+                    first = Some(at);
+                    break;
+                }
+                Some(false) => {}
+            }
+        }
+        // The terminal event counts from its blank line on, no byte earlier.
+        if let Some(at) = first {
+            assert!(matches!(text[at], b'\n' | b'\r') && matches!(text[at - 1], b'\n' | b'\r'), "{name}: at {at}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_stream_that_is_cut_is_an_error_of_the_client() {
+    for (name, path) in files("streams", "sse") {
+        let text = fs::read_to_string(&path).unwrap();
+        let expect: Value = serde_json::from_str(&fs::read_to_string(path.with_extension("json")).unwrap()).unwrap();
+        if expect["end"] != "ok" || !text.is_ascii() {
+            continue;
+        }
+        let terminal = text.rfind("event: response.").or_else(|| text.rfind("data: {")).unwrap();
+        for cut in (0..terminal).step_by(61) {
+            let script = Script::new([sse(&text[..cut], 256)]);
+            let error = script.client().responses().stream(turn()).await.unwrap().finish().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Truncated, "{name}: cut at {cut}");
         }
     }
 }

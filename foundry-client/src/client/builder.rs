@@ -116,6 +116,11 @@ pub struct FoundryClientBuilder {
     record_content: bool,
 }
 
+/// 3 attempts, waits of at most 0.5 s doubling to 8 s, a `Retry-After` of at most 120 s.
+pub(crate) fn default_retry() -> RetryPolicy {
+    RetryPolicy::new(3, Duration::from_millis(500), Duration::from_secs(8)).patience(Duration::from_secs(120))
+}
+
 impl FoundryClientBuilder {
     pub(crate) fn new(endpoint: String) -> Self {
         Self {
@@ -126,8 +131,7 @@ impl FoundryClientBuilder {
             transport: None,
             clock: Arc::new(SystemClock),
             scopes: None,
-            retry: RetryPolicy::new(3, Duration::from_millis(500), Duration::from_secs(8))
-                .patience(Duration::from_secs(120)),
+            retry: default_retry(),
             repeat_ambiguous: false,
             limits: Limits::default(),
             target: Target::Project,

@@ -1,6 +1,8 @@
 //! The client: requests over a transport, with a credential.
 
 mod agents;
+#[cfg(feature = "arm")]
+mod arm;
 mod builder;
 mod call;
 mod classify;
@@ -10,6 +12,8 @@ mod error;
 mod heal;
 mod lists;
 mod page;
+#[cfg(feature = "publish")]
+mod publish;
 mod raw_call;
 mod reconcile;
 mod resources;
@@ -26,6 +30,8 @@ use entra_auth::{Audience, BuildError, Clock, HttpTransport, RetryPolicy, TokenC
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 pub use agents::{Agents, NewVersion};
+#[cfg(feature = "arm")]
+pub use arm::{ArmClient, ArmClientBuilder, ArmResource, AuthProvider, BotSpec, NameAvailability, OAuthConnectionSpec};
 pub use builder::{DangerousFoundryBuilder, FoundryClientBuilder, Limits};
 pub use conversations::{Conversations, Items};
 pub use endpoint::Target;
@@ -33,6 +39,8 @@ pub use error::{Delivery, Error, ErrorKind, MissingRole, RequestIds, Resource};
 pub use heal::{ConversationFault, Healed};
 pub use lists::{ListAgents, ListConversations, ListFiles, ListItems, ListPage, ListResponses, Order};
 pub use page::Paged;
+#[cfg(feature = "publish")]
+pub use publish::{ActivityAccess, Microsoft365, PublishDefaults, PublishRequest, PublishScope, Published};
 pub use raw_call::{RawAnswer, RawCall};
 pub(crate) use resources::types as resource_types;
 pub use resources::{Connections, Deployments, Files, MemoryStores, Toolboxes, VectorStores};
