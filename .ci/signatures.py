@@ -15,7 +15,7 @@ TYPES = {
     "tokio::time::instant::Instant",
 }
 # Inside the feature of that name.
-CRATES |= {"tower_layer", "tower_service", "axum_core", "azure_core", "typespec"}
+CRATES |= {"tower_layer", "tower_service", "axum_core", "azure_core", "typespec", "schemars"}
 # Types that one item alone may name.
 EXCEPTIONS = {("ReqwestTransport", "reqwest")}
 

@@ -140,6 +140,17 @@ impl Agent {
         })
     }
 
+    /// An agent that was made by a call: it answers like the default one.
+    pub(crate) fn made(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            behaviour: Behaviour::Memory,
+            hosted: false,
+            framing: Framing::Lf,
+            preview: false,
+        }
+    }
+
     /// All names, the default first.
     pub(crate) fn names(default: &str) -> Vec<String> {
         let others = SPECIAL.iter().map(|(name, _)| (*name).to_owned());

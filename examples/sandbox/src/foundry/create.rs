@@ -10,13 +10,14 @@ use futures_util::{StreamExt as _, stream};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::Value;
 
-use super::agents::{Agent, Behaviour, DEPLOYMENT, PREVIEW, VERSION};
+use super::agents::{Agent, Behaviour, DEPLOYMENT, PREVIEW};
 use super::conversations;
 use super::error::ApiError;
 use super::http::{Call, Payload};
 use super::ids;
 use super::items;
 use super::plays;
+use super::registry;
 use super::request::CreateRequest;
 use super::run;
 use super::sse::{self, Frame, Framing, StopOnDrop};
@@ -64,8 +65,17 @@ fn find_agent(call: &Call, request: &CreateRequest) -> Result<Option<Agent>, Api
             ))
         };
     };
-    let found = Agent::find(&reference.name, FOUNDRY_AGENT);
-    let known_version = reference.version.as_deref().is_none_or(|version| version == VERSION);
+    let registered = registry::find(call, &reference.name)?;
+    if registered.resource.get("state").and_then(Value::as_str) == Some("disabled") {
+        let text = format!("Agent {} is disabled.", reference.name);
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "agent_disabled", text));
+    }
+    let made = registry::is_made(call, &reference.name);
+    let found = Agent::find(&reference.name, FOUNDRY_AGENT).or_else(|| made.then(|| Agent::made(&reference.name)));
+    let versions = |wanted: &str| {
+        registered.versions.iter().any(|version| version.get("version").and_then(Value::as_str) == Some(wanted))
+    };
+    let known_version = reference.version.as_deref().is_none_or(versions);
     let agent = found.filter(|_| known_version).ok_or_else(|| {
         let version =
             reference.version.as_deref().map_or_else(String::new, |version| format!(" with version {version}"));

@@ -202,6 +202,41 @@ impl FromRequestParts<Arc<Foundry>> for Call {
     }
 }
 
+/// A call of Resource Manager.
+#[derive(Debug)]
+pub(crate) struct ArmCall {
+    pub(crate) foundry: Arc<Foundry>,
+    path: String,
+    version: String,
+}
+
+impl ArmCall {
+    /// The id of the resource: the path below the base.
+    pub(crate) fn id(&self) -> String {
+        self.path.split_once("/arm").map(|(_, id)| id.to_owned()).unwrap_or_default()
+    }
+
+    /// Every operation has a version of its own.
+    pub(crate) fn version(&self, wanted: &str) -> Result<(), ApiError> {
+        if self.version == wanted {
+            return Ok(());
+        }
+        Err(ApiError::bad("InvalidApiVersionParameter", format!("The api-version must be '{wanted}'.")))
+    }
+}
+
+impl FromRequestParts<Arc<Foundry>> for ArmCall {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, foundry: &Arc<Foundry>) -> Result<Self, ApiError> {
+        let path = OriginalUri::from_request_parts(parts, foundry).await.unwrap_or_else(|never| match never {});
+        let query = Query::<HashMap<String, String>>::try_from_uri(&parts.uri)
+            .map_err(|_| ApiError::bad("InvalidRequest", "The query string is not valid."))?;
+        let version = query.0.get("api-version").cloned().unwrap_or_default();
+        Ok(Self { foundry: Arc::clone(foundry), path: path.path().to_owned(), version })
+    }
+}
+
 /// The JSON object of a request. An empty body is an empty object.
 #[derive(Debug)]
 pub(crate) struct Payload(pub(crate) Map<String, Value>);

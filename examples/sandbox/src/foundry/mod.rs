@@ -5,9 +5,12 @@
 //! takes no `api-version`; `/api/projects/{project}/agents/{agent}/endpoint/protocols/openai` has the agent in the
 //! path and needs `api-version=v1`, as `GET /api/projects/{project}/agents[/{agent}]` does.
 //!
+//! Agents can be made, changed, published; below `/foundry/arm` is the part of Resource Manager that makes an Azure Bot.
+//! There are files, vector stores, connections, a deployment, a memory store and a toolbox.
+//!
 //! # Agents
 //!
-//! Each agent has version `1`. The default agent answers from the stored conversation. A message to it that begins
+//! An agent that was made answers like the default one. Each agent has version `1`. The default agent answers from the stored conversation. A message to it that begins
 //! with `sandbox:NAME` gets the behaviour of agent NAME for that one turn.
 //!
 //! | agent | what it does |
@@ -50,6 +53,7 @@
 //! | `preview-agent` | 403 `preview_feature_required` without its `Foundry-Features` |
 
 mod agents;
+mod arm;
 mod brain;
 mod conversations;
 mod create;
@@ -57,8 +61,11 @@ mod error;
 mod http;
 mod ids;
 mod items;
+mod microsoft365;
 mod plays;
+mod registry;
 mod request;
+mod resources;
 mod responses;
 mod run;
 mod script;
@@ -71,16 +78,12 @@ mod turn;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use ::http::HeaderMap;
+use axum::Router;
 use axum::routing::{get, post};
-use axum::{Json, Router};
-use serde_json::Value;
 
 use crate::clock::Clock;
-use crate::constants::FOUNDRY_AGENT;
 use crate::state::lock;
 use crate::tokens::{Caller, Refusal};
-use agents::Agent;
-use error::ApiError;
 use store::Store;
 
 /// Judges the bearer of a request.
@@ -105,10 +108,42 @@ pub(crate) fn router(config: Config) -> Router {
     let project = Router::new()
         .nest("/openai/v1", openai())
         .nest("/agents/{endpoint_agent}/endpoint/protocols/openai", openai())
-        .route("/agents", get(list_agents))
-        .route("/agents/{agent}", get(get_agent));
+        .route("/agents", get(registry::list).post(registry::create))
+        .route(
+            "/agents/{agent}",
+            get(registry::get).post(registry::update).patch(registry::patch).delete(registry::delete),
+        )
+        .route("/agents/{agent}/versions", get(registry::versions).post(registry::create_version))
+        .route("/agents/{agent}/versions/{version}", get(registry::version).delete(registry::delete_version))
+        .route("/agents/{agent}/microsoft365/publishdefaults", get(microsoft365::defaults))
+        .route("/agents/{agent}/microsoft365/publish", post(microsoft365::publish))
+        .route("/agents/{agent}/microsoft365/zip", post(microsoft365::package))
+        .route("/agents/{agent}/microsoft365/unpublish", post(microsoft365::unpublish))
+        .route("/connections", get(resources::connections))
+        .route("/connections/{connection}", get(resources::get_connection))
+        .route("/connections/{connection}/getConnectionWithCredentials", post(resources::connection_secrets))
+        .route("/deployments", get(resources::deployments))
+        .route("/deployments/{deployment}", get(resources::get_deployment))
+        .route("/memory_stores", get(resources::memory_stores))
+        .route("/memory_stores/{memory}", get(resources::get_memory_store).post(resources::memory_verb))
+        .route("/toolboxes", get(resources::toolboxes))
+        .route("/toolboxes/{toolbox}", get(resources::get_toolbox))
+        .route("/toolboxes/{toolbox}/versions/{version}", get(resources::toolbox_version));
+    let bots = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.BotService/botServices/{bot}";
+    let arm = Router::new()
+        .route("/subscriptions/{subscription}/providers/Microsoft.BotService", get(arm::provider))
+        .route("/subscriptions/{subscription}/providers/Microsoft.BotService/register", post(arm::register))
+        .route(
+            "/subscriptions/{subscription}/providers/Microsoft.BotService/listAuthServiceProviders",
+            post(arm::auth_providers),
+        )
+        .route("/providers/Microsoft.BotService/checkNameAvailability", post(arm::check_name))
+        .route(bots, get(arm::get).put(arm::put))
+        .route(&format!("{bots}/channels/{{channel}}"), get(arm::get).put(arm::put))
+        .route(&format!("{bots}/connections/{{connection}}"), get(arm::get).put(arm::put));
     let account = Router::new()
         .nest("/api/projects/{project}", project)
+        .nest("/arm", arm)
         .fallback(http::no_route)
         .method_not_allowed_fallback(http::no_method)
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&foundry), http::front_door))
@@ -144,22 +179,13 @@ fn openai() -> Router<Arc<Foundry>> {
             get(conversations::get_item).delete(conversations::delete_item),
         )
         .route("/responses", post(create::create).get(responses::list))
+        .route("/responses/compact", post(resources::compact))
+        .route("/files", get(resources::files).post(resources::upload))
+        .route("/files/{file}", get(resources::get_file).delete(resources::delete_file))
+        .route("/files/{file}/content", get(resources::file_content))
+        .route("/vector_stores", get(resources::vector_stores).post(resources::create_vector_store))
+        .route("/vector_stores/{store}", get(resources::get_vector_store).delete(resources::delete_vector_store))
         .route("/responses/{response}", get(responses::get).delete(responses::delete))
         .route("/responses/{response}/cancel", post(responses::cancel))
         .route("/responses/{response}/input_items", get(responses::input_items))
-}
-
-async fn list_agents(call: http::Call) -> Result<Json<Value>, ApiError> {
-    let created_at = call.foundry.clock.now();
-    let names = Agent::names(FOUNDRY_AGENT);
-    let found = names.iter().filter_map(|name| Agent::find(name, FOUNDRY_AGENT));
-    let all: Vec<Value> = found.map(|agent| agent.resource(created_at)).collect();
-    call.page(&all).map(Json)
-}
-
-async fn get_agent(call: http::Call) -> Result<Json<Value>, ApiError> {
-    let name = call.param("agent");
-    let agent =
-        Agent::find(name, FOUNDRY_AGENT).ok_or_else(|| ApiError::not_found(&format!("Agent {name} not found.")))?;
-    Ok(Json(agent.resource(call.foundry.clock.now())))
 }

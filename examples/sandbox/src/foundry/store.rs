@@ -1,12 +1,15 @@
 //! What the project remembers: conversations with their items, responses with their events.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
 use super::ids;
+use super::microsoft365::Publication;
+use super::registry::Registered;
+use super::resources::Stored;
 use super::sse::Frame;
 
 /// All state of one project, behind one lock that is never held over an await.
@@ -16,6 +19,14 @@ pub(crate) struct Store {
     responses: Vec<Record>,
     /// How often each agent was asked, for the behaviours that change with the attempt.
     pub(crate) calls: HashMap<String, u64>,
+    /// Agents that were made or changed.
+    pub(crate) agents: Vec<Registered>,
+    pub(crate) publications: Vec<Publication>,
+    pub(crate) files: Vec<Stored>,
+    pub(crate) vector_stores: Vec<Value>,
+    /// Resources of Resource Manager, by id.
+    pub(crate) azure: BTreeMap<String, Value>,
+    pub(crate) provider_registered: bool,
 }
 
 /// One conversation. `items` is oldest first.
