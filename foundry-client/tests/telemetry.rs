@@ -97,3 +97,22 @@ fn the_span_of_a_response_has_its_fields_and_no_text() {
         assert!(!text.contains(secret), "{secret} is in {text}");
     }
 }
+
+#[test]
+fn prompts_and_answers_are_recorded_only_when_asked_for() {
+    let recorder = Recorder::default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    tracing::subscriber::with_default(recorder.clone(), || {
+        runtime.block_on(async {
+            let script = Script::new([sse(include_str!("fixtures/streams/prompt_agent.sse"), 100)]);
+            let client = script.builder().record_content(true).build().unwrap();
+            let turn = CreateResponse::new().agent("helpdesk").text("the question");
+            client.responses().stream(turn).await.unwrap().finish().await.unwrap();
+        });
+    });
+    let text = recorder.0.lock().unwrap().clone();
+    for expected in ["gen_ai.input.messages=\"\\\"the question", "gen_ai.output.messages=", "wörld"] {
+        assert!(text.contains(expected), "{expected} is missing in {text}");
+    }
+    assert!(!text.contains("token-1"));
+}
