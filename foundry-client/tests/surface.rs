@@ -475,3 +475,12 @@ async fn a_key_is_for_loopback_only() {
     assert!(remote.build().is_err());
     assert!(script.builder().credential(Arc::new(Tokens::default())).build().is_ok());
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_call_may_have_a_deadline_of_its_own() {
+    let script = Script::new([Step::Hang]);
+    let short = foundry_client::Limits::default().total(Duration::from_secs(3)).attempt(Duration::from_secs(3));
+    let start = tokio::time::Instant::now();
+    let error = script.client().with_limits(short).responses().get("resp_1").await.unwrap_err();
+    assert_eq!((error.kind(), start.elapsed().as_secs()), (ErrorKind::Timeout, 3));
+}

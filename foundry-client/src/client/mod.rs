@@ -147,6 +147,12 @@ impl FoundryClient {
         self.with(|shared| shared.features.push(feature))
     }
 
+    /// The same client with other times and sizes, for example a shorter deadline for one call.
+    #[must_use]
+    pub fn with_limits(&self, limits: Limits) -> Self {
+        self.with(|shared| shared.limits = limits)
+    }
+
     fn with(&self, change: impl FnOnce(&mut Shared)) -> Self {
         let mut shared = Shared::clone(&self.0);
         change(&mut shared);

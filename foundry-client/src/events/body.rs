@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::content::{Annotation, Content};
 use crate::events::frame::Frame;
+use crate::events::scan::scan;
 use crate::items::Item;
 use crate::loose::Loose;
 use crate::problem::BadBody;
@@ -219,30 +220,17 @@ impl BareDelta {
 
     /// The fast way for `response.output_text.delta` as documented; none for anything else.
     pub(crate) fn output_text(text: &str) -> Option<Self> {
-        #[derive(Deserialize)]
-        struct Wire<'a> {
-            #[serde(borrow, rename = "type")]
-            tag: Cow<'a, str>,
-            #[serde(borrow)]
-            delta: Cow<'a, str>,
-            #[serde(borrow, default)]
-            item_id: Cow<'a, str>,
-            sequence_number: u64,
-            output_index: u32,
-            content_index: u32,
-        }
-        let wire: Wire<'_> = serde_json::from_str(text).ok()?;
-        if wire.tag != "response.output_text.delta" || !text.starts_with('{') {
-            return None;
-        }
+        let found = scan(text).filter(|found| found.tag == Some("response.output_text.delta"))?;
+        let index = |number: Option<u64>| u32::try_from(number?).ok();
+        let borrowed = |part| Text::of(text, Cow::Borrowed(part));
         let place = Place {
-            item_id: Text::of(text, wire.item_id),
-            output_index: Some(wire.output_index),
-            content_index: Some(wire.content_index),
+            item_id: found.item_id.map(borrowed).unwrap_or_default(),
+            output_index: Some(index(found.output_index)?),
+            content_index: Some(index(found.content_index)?),
             summary_index: None,
             command_index: None,
         };
-        Some(Self { delta: Text::of(text, wire.delta), place, sequence_number: Some(wire.sequence_number) })
+        Some(Self { delta: borrowed(found.delta?), place, sequence_number: Some(found.sequence_number?) })
     }
 
     pub(crate) fn with(self, raw: RawJson) -> Delta {

@@ -3,6 +3,7 @@
 mod body;
 mod error;
 mod frame;
+mod scan;
 
 pub use body::{AnnotationAdded, Delta, ItemEvent, PartEvent, PartialImage, Progress, ShellOutput, Snapshot, TextDone};
 #[cfg(feature = "client")]
@@ -225,7 +226,7 @@ impl ResponseEvent {
         }
         let raw = RawJson::trusted(data);
         let text = std::str::from_utf8(raw.as_bytes()).map_err(|_| EventError::NotJson)?;
-        // Most of a stream: one pass over six members.
+        // Most of a stream: one pass over a flat object.
         if event.as_deref() == Some(b"response.output_text.delta")
             && let Some(delta) = BareDelta::output_text(text)
         {
