@@ -80,8 +80,8 @@ impl Bot {
 
 /// Who asks? Needs no body: whoever is refused here has cost nothing.
 pub(crate) async fn check(bot: &Bot, headers: &HeaderMap) -> Result<ChannelToken, Answer> {
-    let token = bot.authenticator.authenticate(headers).await.map_err(refusal)?;
-    token.check_content(headers).map_err(refusal)?;
+    let token = bot.authenticator.authenticate(headers).await.map_err(|error| refusal(&error))?;
+    token.check_content(headers).map_err(|error| refusal(&error))?;
     Ok(token)
 }
 
@@ -89,7 +89,7 @@ pub(crate) async fn check(bot: &Bot, headers: &HeaderMap) -> Result<ChannelToken
 pub(crate) async fn answer(bot: &Bot, token: &ChannelToken, body: &[u8]) -> Answer {
     let activity = match token.open(body) {
         Ok(activity) => activity,
-        Err(error) => return refusal(error),
+        Err(error) => return refusal(&error),
     };
     if activity.kind == ActivityType::INVOKE {
         return status(StatusCode::NOT_IMPLEMENTED);
@@ -125,6 +125,6 @@ pub(crate) const fn status(status: StatusCode) -> Answer {
     Answer { status, challenge: None, body: Bytes::new() }
 }
 
-fn refusal(error: InboundError) -> Answer {
+fn refusal(error: &InboundError) -> Answer {
     Answer { challenge: error.www_authenticate(), ..status(error.status()) }
 }
