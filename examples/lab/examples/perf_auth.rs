@@ -4,7 +4,7 @@
 //! `PERF_REMEMBER` sets how many tokens are remembered: with fewer than there are, `cold` shows what it costs to look for
 //! each, validate it and remember it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // a driver stops at the first surprise
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)] // a driver stops at the first surprise
 
 use std::{
     pin::pin,
