@@ -52,6 +52,8 @@ pub(crate) struct TokenCache {
     shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
     shard_limit: usize,
+    /// What the monotonic ends of tokens count from.
+    started: Instant,
 }
 
 #[derive(Default)]
@@ -74,11 +76,14 @@ struct Slot {
     scopes: Option<Scopes>,
     token: Option<AccessToken>,
     failure: Option<Box<Gate>>,
-    /// Seconds since 1970 from which on the token is no longer handed out without further thought.
-    soft: i64,
+    /// Seconds since 1970 from which on the token is no longer handed out without further thought; 0 without a token.
+    soft: u32,
     /// How many seconds before `soft` the token was stored. A clock that is now before that time was ahead, and so is
     /// the end that was worked out then.
     span: u32,
+    /// Seconds after the start of the cache from which on the token is not handed out at all. They pass whatever the clock
+    /// is set to: a token does not live longer because somebody put the clock back.
+    end: u32,
     /// Whether it was handed out since the clock hand came by.
     used: bool,
 }
@@ -97,7 +102,13 @@ const SLOT_WEIGHT: usize = size_of::<Slot>() + 20;
 
 impl TokenCache {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { shards: Default::default(), hasher: RandomState::new(), shard_limit: limit / SHARDS }
+        let shards = Default::default();
+        Self { shards, hasher: RandomState::new(), shard_limit: limit / SHARDS, started: Instant::now() }
+    }
+
+    /// Seconds since the start of the cache.
+    fn age(&self) -> u64 {
+        Instant::now().saturating_duration_since(self.started).as_secs()
     }
 
     /// A good token, if there is one; everything else is for [`TokenCache::look`].
@@ -109,7 +120,7 @@ impl TokenCache {
             hint.0.store(at, Ordering::Relaxed);
         }
         let slot = shard.slot_mut(at)?;
-        if now >= slot.soft || now < slot.since() {
+        if now >= i64::from(slot.soft) || now < slot.since() || self.age() >= u64::from(slot.end) {
             return None;
         }
         if !slot.used {
@@ -128,16 +139,24 @@ impl TokenCache {
         let usable = slot.token.as_ref().filter(|token| {
             now < token.expires_on() - MARGIN
                 && seconds >= slot.since()
+                && self.age() < u64::from(slot.end)
                 && !rejected.is_some_and(|rejected| rejected.same_as(token))
         });
         match (usable, gate) {
-            (Some(token), _) if seconds < slot.soft => Look::Fresh(token.clone()),
+            (Some(token), _) if seconds < i64::from(slot.soft) => Look::Fresh(token.clone()),
             // While refreshing fails, the token that still works is better than the error.
             (Some(token), Some(_)) => Look::Fresh(token.clone()),
             (Some(token), None) => Look::Aging(token.clone()),
             (None, Some(gate)) => Look::Gated(gate.error.clone()),
             (None, None) => Look::Miss,
         }
+    }
+
+    /// Whether the last request for this entry failed.
+    pub(super) fn has_failed(&self, key: &CacheKey) -> bool {
+        let shard = self.shard(key.place());
+        let at = shard.find(self.hash_of(key), key.place(), &key.scopes);
+        at.and_then(|at| shard.slot(at)).is_some_and(|slot| slot.failure.is_some())
     }
 
     /// Keeps a token that was issued at `now`, if it `is_wanted` still. That is asked when nobody can forget it any more
@@ -149,7 +168,9 @@ impl TokenCache {
         now: OffsetDateTime,
         is_wanted: impl FnOnce() -> bool,
     ) -> bool {
-        let soft = refresh_on(token, now).min(token.expires_on() - MARGIN).unix_timestamp();
+        let last = token.expires_on() - MARGIN;
+        let soft = refresh_on(token, now).min(last).unix_timestamp();
+        let end = self.age().saturating_add(u64::try_from((last - now).whole_seconds()).unwrap_or(0));
         let hash = self.hash_of(key);
         let mut shard = self.shard(key.place());
         if !is_wanted() {
@@ -157,9 +178,10 @@ impl TokenCache {
         }
         let at = shard.entry(hash, key);
         shard.change(at, |slot| {
-            slot.soft = soft;
+            slot.soft = seconds(soft);
             // A token that is stored in its last seconds spans less than nothing.
-            slot.span = u32::try_from((soft - now.unix_timestamp()).max(0)).unwrap_or(u32::MAX);
+            slot.span = seconds(soft - now.unix_timestamp());
+            slot.end = u32::try_from(end).unwrap_or(u32::MAX);
             slot.failure = None;
             slot.token = Some(token.clone());
         });
@@ -191,7 +213,7 @@ impl TokenCache {
                 slot.token = None;
             }
             if slot.token.is_none() {
-                slot.soft = i64::MIN;
+                slot.soft = 0;
             }
         });
         self.make_room(&mut shard, at, now);
@@ -360,7 +382,7 @@ impl Shard {
 impl Slot {
     const fn empty() -> Self {
         let place = Place { owner: 0, who: [0; 32] };
-        Self { place, scopes: None, token: None, failure: None, soft: i64::MIN, span: 0, used: false }
+        Self { place, scopes: None, token: None, failure: None, soft: 0, span: 0, end: 0, used: false }
     }
 
     fn is(&self, place: &Place, scopes: &Scopes) -> bool {
@@ -369,7 +391,7 @@ impl Slot {
 
     /// Before this time, in seconds since 1970, the token cannot be what it says.
     fn since(&self) -> i64 {
-        self.soft.saturating_sub(i64::from(self.span)).saturating_sub(MARGIN.whole_seconds())
+        i64::from(self.soft) - i64::from(self.span) - MARGIN.whole_seconds()
     }
 
     fn weight(&self) -> usize {
@@ -406,17 +428,22 @@ fn refresh_on(token: &AccessToken, now: OffsetDateTime) -> OffsetDateTime {
     soft - (soft - now) * (0.1 * crate::random::weak_fraction())
 }
 
-/// How long a failure is remembered: what the server asks for, else 1 s doubling to 30 s; 5 s for what someone must
+/// How long a failure is remembered: what the server asks for, else 5 s doubling to 30 s; 5 s for what someone must
 /// mend, who may do so at any moment.
 fn pause(error: &Error, count: u32) -> Duration {
-    const MIN: Duration = Duration::from_secs(1);
+    const FIRST: Duration = Duration::from_secs(5);
     if let Some(wait) = error.retry_after() {
-        return wait.clamp(MIN, Duration::from_secs(3600));
+        return wait.clamp(Duration::from_secs(1), Duration::from_secs(3600));
     }
     if !error.is_retryable() {
-        return Duration::from_secs(5);
+        return FIRST;
     }
-    MIN.saturating_mul(2_u32.saturating_pow(count.saturating_sub(1))).min(Duration::from_secs(30))
+    FIRST.saturating_mul(2_u32.saturating_pow(count.saturating_sub(1))).min(Duration::from_secs(30))
+}
+
+/// Whole seconds as they fit into a slot: until the year 2106, and none that are negative.
+fn seconds(of: i64) -> u32 {
+    u32::try_from(of.max(0)).unwrap_or(u32::MAX)
 }
 
 impl fmt::Debug for TokenCache {
@@ -517,16 +544,28 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_clock_that_is_put_back_makes_no_token_live_longer() {
+        let cache = TokenCache::new(1 << 20);
+        cache.put(&key("a"), &token("t", 3600));
+        let hit = |seconds| cache.hit(key("a").place(), &key("a").scopes, &Hint::new(), seconds).is_some();
+        tokio::time::advance(Duration::from_secs(3569)).await;
+        assert!(hit(2969), "still alive, though the clock has lost ten minutes");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(!hit(2970), "its end has come all the same");
+        assert!(matches!(cache.look(&key("a"), at(2970), None), Look::Miss));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_working_token_is_better_than_an_error() {
         let cache = TokenCache::new(1 << 20);
         let error = Error::new(ErrorKind::Transient, "down");
         cache.put(&key("a"), &token("t", 3600));
         cache.refuse(&key("a"), &error, false, 3400);
         assert!(matches!(cache.look(&key("a"), at(3400), None), Look::Fresh(_)), "the gate holds refreshes back");
-        tokio::time::advance(Duration::from_secs(2)).await;
-        assert!(matches!(cache.look(&key("a"), at(3402), None), Look::Aging(_)), "then it is tried again");
-        cache.refuse(&key("a"), &error, true, 3402);
-        assert!(matches!(cache.look(&key("a"), at(3402), None), Look::Gated(_)), "fatal errors drop the token");
+        tokio::time::advance(Duration::from_secs(6)).await;
+        assert!(matches!(cache.look(&key("a"), at(3406), None), Look::Aging(_)), "then it is tried again");
+        cache.refuse(&key("a"), &error, true, 3406);
+        assert!(matches!(cache.look(&key("a"), at(3406), None), Look::Gated(_)), "fatal errors drop the token");
         assert!(cache.hit(key("a").place(), &key("a").scopes, &Hint::new(), 0).is_none());
     }
 

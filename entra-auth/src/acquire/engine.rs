@@ -208,7 +208,9 @@ impl Engine {
                 }
             }
             let deadline = Instant::now() + engine.total;
-            let attempts = caught(engine.attempts(&*grant, flight.claims.as_ref(), &id, deadline));
+            // An endpoint that has just failed is asked once: a dead one is not to be hammered by every caller's patience.
+            let patient = flight.claims.is_some() || !engine.cache.has_failed(&flight.key);
+            let attempts = caught(engine.attempts(&*grant, flight.claims.as_ref(), &id, deadline, patient));
             let result = match timeout_at(deadline, attempts).await {
                 Ok(Some(result)) => result,
                 Ok(None) => Err(cut_off()),
@@ -246,6 +248,7 @@ impl Engine {
         claims: Option<&ClaimsChallenge>,
         id: &CorrelationId,
         deadline: Instant,
+        patient: bool,
     ) -> Result<AccessToken, Error> {
         let mut attempt = 1;
         let mut renewed = false;
@@ -268,7 +271,7 @@ impl Engine {
                 renewed = true;
                 continue;
             }
-            let pause = self.retry.delay(attempt, error.retry_after()).filter(|_| error.is_retryable());
+            let pause = self.retry.delay(attempt, error.retry_after()).filter(|_| patient && error.is_retryable());
             match pause {
                 Some(pause) if Instant::now() + pause < deadline => tokio::time::sleep(pause).await,
                 _ => {
