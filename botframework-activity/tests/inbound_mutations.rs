@@ -59,7 +59,7 @@ fn forms(base: &Value, name: &str) -> Vec<(&'static str, String)> {
         base[name] = value;
         base.to_string()
     };
-    let value = base.get(name).cloned().unwrap_or(json!("x"));
+    let value = base.get(name).cloned().unwrap_or_else(|| json!("x"));
     let without = {
         let mut base = base.clone();
         base.as_object_mut().unwrap().remove(name);

@@ -8,8 +8,8 @@ use std::{
 };
 
 use entra_auth::{
-    Authority, BuildError, Certificate, ClientCredential, ClientId, ManagedIdentityCredential, ManagedIdentityId, Sealer,
-    Secret, TenantId, TenantPolicy,
+    Authority, BuildError, Certificate, ClientCredential, ClientId, ManagedIdentityCredential, ManagedIdentityId,
+    Sealer, Secret, TenantId, TenantPolicy,
     settings::{Settings, SettingsError},
 };
 use url::Url;

@@ -61,7 +61,7 @@ impl Drop for Host {
     }
 }
 
-fn activity(service_url: &str, change: Value) -> String {
+fn activity(service_url: &str, change: &Value) -> String {
     let mut activity = json!({
         "type": "message", "id": "1", "channelId": "msteams", "serviceUrl": service_url, "text": "hi",
         "from": {"id": USER_ONE.mri, "aadObjectId": USER_ONE.oid}, "recipient": {"id": format!("28:{BOT_APP_ID}")},
@@ -102,7 +102,7 @@ fn script(sandbox: &Sandbox) -> Vec<Case> {
         let tokens = tokens.iter().map(|token| ("authorization", (*token).to_owned()));
         tokens.chain([json_type.clone()]).collect::<Vec<_>>()
     };
-    let hi = activity(&url, json!({}));
+    let hi = activity(&url, &json!({}));
     let foreign = json!({"id": "99999999-0000-4000-8000-000000000009"});
     let foreign = json!({
         "conversation": {"id": "a:1", "tenantId": foreign["id"]}, "channelData": {"tenant": foreign},
@@ -123,13 +123,13 @@ fn script(sandbox: &Sandbox) -> Vec<Case> {
         post("two tokens", token(&[&good, &good]), &hi, 401),
         post("the token of another bot", token(&[&other_app]), &hi, 401),
         post("a token for another service URL", token(&[&other_url]), &hi, 403),
-        post("a user of a tenant that is not allowed", signed(&[]), &activity(&url, foreign), 403),
+        post("a user of a tenant that is not allowed", signed(&[]), &activity(&url, &foreign), 403),
         post("no JSON", signed(&[]), "{", 400),
         post("another type", signed(&[("content-type", "text/plain")]), &hi, 415),
         post("compressed", signed(&[("content-encoding", "gzip")]), &hi, 415),
         post("too large", signed(&[]), &" ".repeat((256 << 10) + 1), 413),
-        post("an invoke", signed(&[]), &activity(&url, json!({"type": "invoke", "name": "x"})), 501),
-        post("an update", signed(&[]), &activity(&url, json!({"type": "conversationUpdate"})), 200),
+        post("an invoke", signed(&[]), &activity(&url, &json!({"type": "invoke", "name": "x"})), 501),
+        post("an update", signed(&[]), &activity(&url, &json!({"type": "conversationUpdate"})), 200),
         post(
             "headers of a gateway",
             signed(&[("x-forwarded-host", "evil.example"), ("x-original-url", "/other"), ("host", "bot.example.com")]),
