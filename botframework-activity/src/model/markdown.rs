@@ -184,8 +184,10 @@ impl MarkdownSanitizer {
             }
             (Some((_, length)), Some(bracket)) => {
                 writer.dropped.push(bracket);
-                // What stood apart must not grow together to something new.
-                if inside.get(length..).and_then(|rest| rest.chars().next()).is_some_and(|c| !may_follow(c)) {
+                // What stood apart must not grow together to something new, `<` and `!` to a tag for one.
+                let rest = inside.get(length..).unwrap_or_default();
+                let opens = writer.out.ends_with('<') && rest.starts_with(['!', '?']);
+                if opens || !ends_word(rest) {
                     writer.push(" ");
                 }
                 2 + length
@@ -256,7 +258,7 @@ impl Writer {
         for (at, c) in self.out.char_indices() {
             if dropped.next_if_eq(&&at).is_none() {
                 text.push(c);
-            } else if text.chars().next_back().is_some_and(|before| !may_precede(before)) {
+            } else if !begins_word(&text) {
                 text.push(' ');
             }
         }
@@ -264,14 +266,18 @@ impl Writer {
     }
 }
 
-/// Characters that mean the same whatever comes after them.
-fn may_precede(c: char) -> bool {
-    c.is_whitespace() || matches!(c, '[' | '(' | '*' | '_')
+/// Whether a word may begin behind this text without becoming part of anything in it.
+fn begins_word(before: &str) -> bool {
+    before.trim_end_matches(['[', '(', '*', '_']).chars().next_back().is_none_or(char::is_whitespace)
 }
 
-/// Characters that mean the same whatever stood before them.
-fn may_follow(c: char) -> bool {
-    c.is_whitespace() || matches!(c, ']' | ')' | '.' | ',' | ';' | ':' | '!' | '?' | '*' | '_')
+/// Whether a word may end before this text without becoming part of anything in it. A bracket ends everything.
+fn ends_word(after: &str) -> bool {
+    if after.starts_with(']') {
+        return true;
+    }
+    let after = after.trim_start_matches([']', ')', '.', ',', ';', ':', '!', '?', '*', '_']);
+    after.chars().next().is_none_or(char::is_whitespace)
 }
 
 /// How many bytes are looked at for the end of what has begun.
