@@ -142,6 +142,7 @@ fn addresses(text: &str) -> Vec<String> {
 }
 
 /// 3,000 texts, always the same; as many as `PROPTEST_CASES` says, of any kind, for the long form.
+#[allow(clippy::disallowed_methods)] // the long form is asked for by the environment
 fn config() -> ProptestConfig {
     let long = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok());
     let rng_seed = if long.is_some() { RngSeed::Random } else { RngSeed::Fixed(1) };
