@@ -15,9 +15,9 @@ impl Activity {
     /// ```
     /// use botframework_activity::Activity;
     ///
-    /// let parts = Activity::message("One.\n\nTwo.\n\nThree.").split(11);
+    /// let parts = Activity::message("The first paragraph.\n\nThe second one.\n\nThe third.").split(40);
     /// let texts: Vec<_> = parts.iter().filter_map(|part| part.text.as_deref()).collect();
-    /// assert_eq!(texts, ["One.\n\nTwo.", "Three."]);
+    /// assert_eq!(texts, ["The first paragraph.", "The second one.\n\nThe third."]);
     /// ```
     #[must_use]
     pub fn split(&self, most: usize) -> Vec<Self> {
