@@ -58,7 +58,7 @@ pub(crate) struct TokenCache {
 
 #[derive(Default)]
 struct Shard {
-    slots: Vec<Slot>,
+    slots: Slots,
     /// Slots without an entry.
     free: Vec<u32>,
     index: Index,
@@ -68,6 +68,15 @@ struct Shard {
     hand: usize,
     bytes: usize,
 }
+
+/// Slots in blocks, so that they never move: a vector that grows holds up to twice what it needs.
+#[derive(Default)]
+struct Slots {
+    blocks: Vec<Box<[Slot; BLOCK]>>,
+    len: usize,
+}
+
+const BLOCK: usize = 64;
 
 /// One entry, or the room for one. There are millions of these: their size counts.
 struct Slot {
@@ -256,11 +265,11 @@ impl TokenCache {
 
     /// Makes room by the clock rule: what was handed out since the hand came by last gets another round.
     fn make_room(&self, shard: &mut Shard, spared: u32, now: OffsetDateTime) {
-        for _ in 0..2 * shard.slots.len() {
+        for _ in 0..2 * shard.slots.len {
             if shard.bytes <= self.shard_limit {
                 break;
             }
-            shard.hand = if shard.hand + 1 < shard.slots.len() { shard.hand + 1 } else { 0 };
+            shard.hand = if shard.hand + 1 < shard.slots.len { shard.hand + 1 } else { 0 };
             let Ok(at) = u32::try_from(shard.hand) else { break };
             let Some(slot) = shard.slot_mut(at).filter(|slot| slot.scopes.is_some()) else { continue };
             let expired = slot.token.as_ref().is_some_and(|token| token.expires_on() <= now);
@@ -300,11 +309,11 @@ fn hash(hasher: &RandomState, place: &Place, scopes: &Scopes) -> u64 {
 
 impl Shard {
     fn slot(&self, at: u32) -> Option<&Slot> {
-        self.slots.get(at as usize)
+        self.slots.get(at)
     }
 
     fn slot_mut(&mut self, at: u32) -> Option<&mut Slot> {
-        self.slots.get_mut(at as usize)
+        self.slots.get_mut(at)
     }
 
     fn find(&self, hash: u64, place: &Place, scopes: &Scopes) -> Option<u32> {
@@ -319,25 +328,17 @@ impl Shard {
         let scopes = self.intern(&key.scopes);
         let slot = Slot { place: *key.place(), scopes: Some(scopes), ..Slot::empty() };
         self.bytes += slot.weight();
-        let free = self.free.pop().and_then(|at| Some((at, self.slots.get_mut(at as usize)?)));
-        let at = match free {
-            Some((at, place)) => {
-                *place = slot;
-                at
-            }
-            None => {
-                self.slots.push(slot);
-                // 4 billion entries do not fit into any memory.
-                u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
-            }
-        };
+        let at = self.free.pop().unwrap_or_else(|| self.slots.add());
+        if let Some(room) = self.slots.get_mut(at) {
+            *room = slot;
+        }
         self.index.insert(hash, at);
         at
     }
 
     /// Changes an entry and keeps count of its bytes.
     fn change(&mut self, at: u32, change: impl FnOnce(&mut Slot)) {
-        let Some(slot) = self.slots.get_mut(at as usize) else { return };
+        let Some(slot) = self.slots.get_mut(at) else { return };
         self.bytes -= slot.weight();
         change(slot);
         self.bytes += slot.weight();
@@ -374,8 +375,33 @@ impl Shard {
     /// The slots of all entries of a user.
     #[cfg(feature = "validate")]
     fn all_of(&self, owner: u64) -> Vec<u32> {
-        let slots = (0..).zip(&self.slots);
+        let slots = (0..).zip(self.slots.iter());
         slots.filter(|(_, slot)| slot.scopes.is_some() && slot.place.owner == owner).map(|(at, _)| at).collect()
+    }
+}
+
+impl Slots {
+    fn get(&self, at: u32) -> Option<&Slot> {
+        self.blocks.get(at as usize / BLOCK)?.get(at as usize % BLOCK)
+    }
+
+    fn get_mut(&mut self, at: u32) -> Option<&mut Slot> {
+        self.blocks.get_mut(at as usize / BLOCK)?.get_mut(at as usize % BLOCK)
+    }
+
+    #[cfg(any(test, feature = "validate"))]
+    fn iter(&self) -> impl Iterator<Item = &Slot> {
+        self.blocks.iter().flat_map(|block| block.iter()).take(self.len)
+    }
+
+    /// The number of a new slot, which is empty.
+    fn add(&mut self) -> u32 {
+        if self.len == self.blocks.len() * BLOCK {
+            self.blocks.push(Box::new([const { Slot::empty() }; BLOCK]));
+        }
+        self.len += 1;
+        // 4 billion entries do not fit into any memory.
+        u32::try_from(self.len - 1).unwrap_or(u32::MAX)
     }
 }
 
@@ -653,8 +679,8 @@ mod tests {
         };
         let entries = count(|shard| shard.slots.iter().filter(|slot| slot.scopes.is_some()).count());
         assert!(entries > 100);
-        assert_eq!(count(|shard| shard.slots.len() - shard.free.len()), entries, "slots are used again");
-        assert!(count(|shard| shard.slots.len()) < 2 * entries);
+        assert_eq!(count(|shard| shard.slots.len - shard.free.len()), entries, "slots are used again");
+        assert!(count(|shard| shard.slots.len) < 2 * entries);
         assert_eq!(count(|shard| shard.scopes.values().map(|users| *users as usize).sum()), entries);
     }
 
@@ -692,6 +718,6 @@ mod tests {
         for _ in 0..10_000 {
             cache.put(&key("a"), &token("t", 3600));
         }
-        assert_eq!(cache.shard(key("a").place()).slots.len(), 1);
+        assert_eq!(cache.shard(key("a").place()).slots.len, 1);
     }
 }
