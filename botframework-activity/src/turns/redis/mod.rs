@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use entra_auth::{BuildError, RedisStore, Sealer, Secret};
 use tokio::{
+    runtime::Handle,
     sync::{Notify, oneshot},
     time::{Instant, timeout_at},
 };
@@ -156,17 +157,39 @@ impl RedisTurnQueue {
         let (answer, asked) = oneshot::channel();
         let inner = Arc::clone(&self.0);
         tokio::spawn(async move {
-            if let Err(Ok(Asked::Leased(lease))) = answer.send(inner.ask().await) {
-                let _ = inner.end(lease.as_ref(), "undo", Duration::ZERO).await;
-            }
+            // Whoever asked may be gone, now or before they have read it: the answer itself sees to the lease.
+            let _ = answer.send(inner.ask().await);
         });
         asked.await.unwrap_or_else(|_| Err(QueueErrorKind::Unavailable.into()))
     }
 }
 
+/// A lease on its way to whoever asked. One that nobody takes goes back.
+struct Given {
+    lease: Option<Box<Lease>>,
+    inner: Arc<Inner>,
+}
+
+impl Given {
+    fn take(mut self) -> Option<Lease> {
+        self.lease.take().map(|lease| *lease)
+    }
+}
+
+impl Drop for Given {
+    fn drop(&mut self) {
+        if let (Some(lease), Ok(runtime)) = (self.lease.take(), Handle::try_current()) {
+            let inner = Arc::clone(&self.inner);
+            runtime.spawn(async move {
+                let _ = inner.end(&lease, "undo", Duration::ZERO).await;
+            });
+        }
+    }
+}
+
 /// What came of a question for work.
 enum Asked {
-    Leased(Box<Lease>),
+    Leased(Given),
     /// Nothing now; something may be there after that time.
     Nothing(Option<Duration>),
 }
@@ -183,7 +206,7 @@ impl Inner {
         if bytes > self.limits.record { Err(QueueErrorKind::TooLarge.into()) } else { Ok(()) }
     }
 
-    async fn ask(&self) -> Result<Asked, QueueError> {
+    async fn ask(self: &Arc<Self>) -> Result<Asked, QueueError> {
         loop {
             let mut command = self.script(&self.scripts.lease);
             command.arg(milliseconds(self.limits.lease));
@@ -196,7 +219,9 @@ impl Inner {
             };
             let Some(found) = Found::read(items) else { return Err(QueueErrorKind::Unavailable.into()) };
             match self.open(&found) {
-                Ok(lease) => return Ok(Asked::Leased(Box::new(lease))),
+                Ok(lease) => {
+                    return Ok(Asked::Leased(Given { lease: Some(Box::new(lease)), inner: Arc::clone(self) }));
+                }
                 Err(Unreadable::Here) if found.age < UNREADABLE_FOR => {
                     tracing::warn!("a turn that this worker cannot read is left to the others");
                     self.end_named(&found.lane, found.fence, "undo", UNREADABLE_PAUSE).await?;
@@ -264,10 +289,10 @@ impl TurnQueue for RedisTurnQueue {
             let mut changed = pin!(self.0.changed.notified());
             changed.as_mut().enable();
             let next = match self.ask().await? {
-                Asked::Leased(lease) => {
+                Asked::Leased(given) => {
                     // There may be more for whoever else waits.
                     self.0.changed.notify_one();
-                    return Ok(Some(*lease));
+                    return Ok(given.take());
                 }
                 Asked::Nothing(next) => next.unwrap_or(self.0.limits.poll).min(self.0.limits.poll),
             };
