@@ -143,6 +143,7 @@ impl StreamState {
     }
 
     /// A stream that another process has begun.
+    #[cfg(feature = "turns")]
     pub(crate) fn inherited(pace: StreamPace, id: String) -> Self {
         Self { phase: Phase::Inherited, id: Some(id), ..Self::new(pace) }
     }
@@ -153,11 +154,13 @@ impl StreamState {
     }
 
     /// Whether the message waits for its final form, which only a request of the stream can give.
+    #[cfg(feature = "turns")]
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open | Phase::Inherited | Phase::Halted)
     }
 
     /// Whether nothing was sent yet, and pieces may be.
+    #[cfg(feature = "turns")]
     pub(crate) fn is_idle(&self) -> bool {
         self.phase == Phase::Idle
     }
