@@ -1,4 +1,4 @@
-use std::fmt::Debug;
+use std::{fmt::Debug, time::SystemTime};
 
 use time::OffsetDateTime;
 
@@ -8,11 +8,20 @@ use time::OffsetDateTime;
 pub trait Clock: Debug + Send + Sync + 'static {
     /// The current time.
     fn now(&self) -> OffsetDateTime;
+
+    /// The current time in whole seconds since 1970, for those who ask millions of times and need no date.
+    fn unix_seconds(&self) -> i64 {
+        self.now().unix_timestamp()
+    }
 }
 
 impl<T: Clock + ?Sized> Clock for std::sync::Arc<T> {
     fn now(&self) -> OffsetDateTime {
         (**self).now()
+    }
+
+    fn unix_seconds(&self) -> i64 {
+        (**self).unix_seconds()
     }
 }
 
@@ -24,6 +33,12 @@ impl Clock for SystemClock {
     #[allow(clippy::disallowed_methods)] // the one place that may ask the system
     fn now(&self) -> OffsetDateTime {
         OffsetDateTime::now_utc()
+    }
+
+    #[allow(clippy::disallowed_methods)] // and here
+    fn unix_seconds(&self) -> i64 {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        since.map_or_else(|_| self.now().unix_timestamp(), |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
     }
 }
 

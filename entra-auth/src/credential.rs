@@ -1,12 +1,13 @@
 use std::{
     fmt::{self, Debug},
+    num::NonZeroU32,
     sync::Arc,
 };
 
 use async_trait::async_trait;
 use http::{HeaderValue, header::AUTHORIZATION};
 use subtle::ConstantTimeEq as _;
-use time::{Duration, OffsetDateTime, UtcDateTime, UtcOffset};
+use time::{Duration, OffsetDateTime};
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -134,14 +135,18 @@ pub struct AccessToken(Arc<Token>);
 struct Token {
     /// The value of the header, scheme and token: one copy in memory, wiped on drop.
     header: Zeroizing<Box<str>>,
-    expires_on: UtcDateTime,
-    refresh_on: Option<UtcDateTime>,
+    expires_on: Seconds,
+    refresh_on: Option<Seconds>,
 }
+
+/// A whole second from 1970 to 2106, counted from one. There are millions of these: an [`Option`] of it is no larger.
+#[derive(Clone, Copy)]
+struct Seconds(NonZeroU32);
 
 const SCHEME: &str = "Bearer ";
 
 impl AccessToken {
-    /// Wraps a token that is valid until `expires_on`.
+    /// Wraps a token that is valid until `expires_on`; a fraction of a second is not kept.
     ///
     /// # Errors
     ///
@@ -156,13 +161,13 @@ impl AccessToken {
             ));
         }
         let header = Zeroizing::new([SCHEME, token.expose()].concat().into());
-        Ok(Self(Arc::new(Token { header, expires_on: utc(expires_on), refresh_on: None })))
+        Ok(Self(Arc::new(Token { header, expires_on: Seconds::of(expires_on), refresh_on: None })))
     }
 
     /// The same token with the time from which it should be refreshed.
     #[must_use]
     pub fn with_refresh_on(mut self, refresh_on: OffsetDateTime) -> Self {
-        let refresh_on = Some(utc(refresh_on));
+        let refresh_on = Some(Seconds::of(refresh_on));
         match Arc::get_mut(&mut self.0) {
             Some(token) => token.refresh_on = refresh_on,
             None => {
@@ -177,13 +182,13 @@ impl AccessToken {
     /// When the token ends.
     #[must_use]
     pub fn expires_on(&self) -> OffsetDateTime {
-        self.0.expires_on.to_offset(UtcOffset::UTC)
+        self.0.expires_on.time()
     }
 
     /// From when on a fresh one should be fetched, when the issuer said so.
     #[must_use]
     pub fn refresh_on(&self) -> Option<OffsetDateTime> {
-        self.0.refresh_on.map(|at| at.to_offset(UtcOffset::UTC))
+        self.0.refresh_on.map(Seconds::time)
     }
 
     /// Puts the token onto a request, if the request goes where the audience allows.
@@ -228,9 +233,16 @@ impl AccessToken {
     }
 }
 
-/// The last year that can be written down is soon enough for what lies beyond it in another zone.
-fn utc(at: OffsetDateTime) -> UtcDateTime {
-    at.checked_to_utc().unwrap_or(UtcDateTime::MAX)
+impl Seconds {
+    /// The second in which `at` lies. What is earlier or later than can be kept becomes the first or the last second.
+    fn of(at: OffsetDateTime) -> Self {
+        let seconds = at.unix_timestamp().clamp(0, i64::from(u32::MAX - 1));
+        Self(u32::try_from(seconds + 1).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX))
+    }
+
+    fn time(self) -> OffsetDateTime {
+        OffsetDateTime::UNIX_EPOCH + Duration::seconds(i64::from(self.0.get()) - 1)
+    }
 }
 
 impl Debug for AccessToken {
@@ -382,7 +394,25 @@ mod tests {
     /// A cache holds millions.
     #[test]
     fn a_token_is_small() {
-        assert!(size_of::<Token>() <= 40, "{}", size_of::<Token>());
+        assert!(size_of::<Token>() <= 24, "{}", size_of::<Token>());
+    }
+
+    /// A token never seems to live longer than it does, until the last second that can be kept.
+    #[test]
+    fn the_end_of_a_token_is_kept_in_whole_seconds() {
+        let at = |seconds: i64| OffsetDateTime::UNIX_EPOCH + Duration::seconds(seconds);
+        let last = i64::from(u32::MAX) - 1;
+        for (given, kept) in [
+            (at(0), at(0)),
+            (at(1_800_000_000), at(1_800_000_000)),
+            (at(1_800_000_000) + Duration::milliseconds(999), at(1_800_000_000)),
+            (at(-5), at(0)),
+            (at(last), at(last)),
+            (at(last + 7), at(last)),
+        ] {
+            let token = AccessToken::new("abc", given).unwrap().with_refresh_on(given);
+            assert_eq!((token.expires_on(), token.refresh_on()), (kept, Some(kept)), "{given}");
+        }
     }
 
     #[test]

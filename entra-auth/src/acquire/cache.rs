@@ -9,7 +9,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -54,6 +54,8 @@ pub(crate) struct TokenCache {
     shard_limit: usize,
     /// What the monotonic ends of tokens count from.
     started: Instant,
+    /// The second of the clock in which the age was read last, and that age.
+    aged: AtomicU64,
 }
 
 #[derive(Default)]
@@ -112,12 +114,26 @@ const SLOT_WEIGHT: usize = size_of::<Slot>() + 20;
 impl TokenCache {
     pub(crate) fn new(limit: usize) -> Self {
         let shards = Default::default();
-        Self { shards, hasher: RandomState::new(), shard_limit: limit / SHARDS, started: Instant::now() }
+        let aged = AtomicU64::new(u64::MAX);
+        Self { shards, hasher: RandomState::new(), shard_limit: limit / SHARDS, started: Instant::now(), aged }
     }
 
     /// Seconds since the start of the cache.
     fn age(&self) -> u64 {
         Instant::now().saturating_duration_since(self.started).as_secs()
+    }
+
+    /// The same, read once for each second of the clock: a hit asks one clock, not two. It is a second behind at the most,
+    /// of which the margin of a token is a multiple.
+    fn age_at(&self, now: i64) -> u64 {
+        let second = u64::from(seconds(now));
+        let aged = self.aged.load(Ordering::Relaxed);
+        if aged >> 32 == second {
+            return aged & u64::from(u32::MAX);
+        }
+        let age = self.age().min(u64::from(u32::MAX));
+        self.aged.store(second << 32 | age, Ordering::Relaxed);
+        age
     }
 
     /// A good token, if there is one; everything else is for [`TokenCache::look`].
@@ -129,7 +145,7 @@ impl TokenCache {
             hint.0.store(at, Ordering::Relaxed);
         }
         let slot = shard.slot_mut(at)?;
-        if now >= i64::from(slot.soft) || now < slot.since() || self.age() >= u64::from(slot.end) {
+        if now >= i64::from(slot.soft) || now < slot.since() || self.age_at(now) >= u64::from(slot.end) {
             return None;
         }
         if !slot.used {
@@ -579,6 +595,17 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(!hit(2970), "its end has come all the same");
         assert!(matches!(cache.look(&key("a"), at(2970), None), Look::Miss));
+    }
+
+    /// The age that is kept for a second is not kept for the next one.
+    #[tokio::test(start_paused = true)]
+    async fn the_age_is_a_second_behind_at_the_most() {
+        let cache = TokenCache::new(1 << 20);
+        for second in 0..50 {
+            assert_eq!(cache.age_at(1000 + second), cache.age());
+            tokio::time::advance(Duration::from_millis(999)).await;
+            assert!(cache.age() - cache.age_at(1000 + second) <= 1);
+        }
     }
 
     #[tokio::test(start_paused = true)]

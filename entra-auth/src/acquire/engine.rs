@@ -107,7 +107,7 @@ impl Engine {
         if !is_plain {
             return None;
         }
-        let token = self.cache.hit(place, &request.scopes, hint, self.clock.now().unix_timestamp())?;
+        let token = self.cache.hit(place, &request.scopes, hint, self.clock.unix_seconds())?;
         report("hit", &request.scopes);
         Some(token)
     }
