@@ -36,12 +36,19 @@ def main():
     if "m365-sandbox" in deployed:
         failed = True
         print("the broker without default features contains the sandbox")
-    ours = {"entra-auth", "botframework-activity", "foundry-client", "teams-sso"}
+    # No crate twice in what a user of a crate builds: neither ours nor, for a version that we chose, another's.
+    for package in dict.fromkeys(package for package, *_ in LIMITS):
+        command = ["cargo", "tree", "-p", package, "-d", "-e", "normal", "--prefix", "none", "--depth", "0", "--locked"]
+        twice = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\n")
+        twice = [line for line in twice if line]
+        if twice:
+            failed = True
+            print(f"{package} is built with two versions: {', '.join(twice)}")
     tree = subprocess.run(
         ["cargo", "tree", "--workspace", "-d", "-e", "normal", "--prefix", "none", "--depth", "0", "--locked"],
         check=True, capture_output=True, text=True,
     ).stdout
-    twice = sorted(ours & {line.split()[0] for line in tree.splitlines() if line})
+    twice = sorted({package for package, *_ in LIMITS} & {line.split()[0] for line in tree.splitlines() if line})
     if twice:
         failed = True
         print(f"built in two versions: {', '.join(twice)}")
