@@ -67,7 +67,8 @@ pub use crate::acquire::{
 #[cfg(feature = "acquire")]
 #[cfg_attr(docsrs, doc(cfg(feature = "acquire")))]
 pub use crate::acquire::{
-    Assertion, AssertionRequest, CertificateFile, ClientAssertion, SignRequest, SignatureAlgorithm, WorkloadIdentity,
+    Assertion, AssertionRequest, CertificateFile, CertificateSource, ClientAssertion, SignRequest, SignatureAlgorithm,
+    WorkloadIdentity,
 };
 #[cfg(feature = "azure-core")]
 #[cfg_attr(docsrs, doc(cfg(feature = "azure-core")))]

@@ -11,6 +11,9 @@ use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use tokio::time::Instant;
 
+#[cfg(any(feature = "acquire", feature = "validate"))]
+use crate::BuildError;
+
 /// One HTTP exchange: a request out, a response back.
 ///
 /// The contract every implementation keeps (the suite behind feature `conformance` checks it):
@@ -32,6 +35,29 @@ impl<T: HttpTransport + ?Sized> HttpTransport for Arc<T> {
         (**self).send(request).await
     }
 }
+
+/// The transport that a builder was given, or else the built-in one, which there is with feature `reqwest`.
+#[cfg(any(feature = "acquire", feature = "validate"))]
+pub(crate) fn or_built_in(
+    given: Option<Arc<dyn HttpTransport>>,
+    missing: &'static str,
+) -> Result<Arc<dyn HttpTransport>, BuildError> {
+    #[cfg(feature = "reqwest")]
+    let given = match given {
+        Some(transport) => Some(transport),
+        None => Some(Arc::new(crate::ReqwestTransport::new()?) as Arc<dyn HttpTransport>),
+    };
+    given.ok_or_else(|| BuildError::new(missing))
+}
+
+/// What a credential says that has neither.
+#[cfg(feature = "acquire")]
+pub(crate) const NO_TRANSPORT: &str =
+    "no transport: call .transport(..), or turn on feature `reqwest` for a built-in one";
+
+/// What a key source says that has neither.
+#[cfg(feature = "validate")]
+pub(crate) const NO_KEY_TRANSPORT: &str = "fetching keys needs a transport, or feature `reqwest`";
 
 /// When an exchange must be over; put it into the extensions of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

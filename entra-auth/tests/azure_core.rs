@@ -1,5 +1,6 @@
 //! Credentials of this crate in clients of the Azure SDK, and the other way round. The client is
-//! `azure_security_keyvault_secrets::SecretClient`; its requests reach a vault on loopback that validates the bearer.
+//! `azure_security_keyvault_secrets::SecretClient`; its requests reach the vault of the sandbox, which validates the bearer
+//! by rules of its own.
 #![cfg(all(
     feature = "azure-core",
     feature = "acquire",
@@ -11,10 +12,7 @@
 
 mod validate_support;
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use azure_core::{
@@ -24,49 +22,18 @@ use azure_core::{
 };
 use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
 use entra_auth::{
-    AccessToken, AccessTokenValidator, AllowedCallers, AsAzureCredential, Authority, Body, ClaimsChallenge, Clock,
-    ConfidentialClient, Error, ErrorKind, FromAzureCredential, HttpTransport, ReqwestTransport, Scopes, Secret,
-    StaticCredential, StaticKeys, SystemClock, TokenCredential, TokenRequest,
+    AccessToken, AsAzureCredential, Authority, Body, ClaimsChallenge, ConfidentialClient, Error, ErrorKind,
+    FromAzureCredential, HttpTransport, ManagedIdentityCredential, ManagedIdentityId, ReqwestTransport, Scopes, Secret,
+    StaticCredential, TokenCredential, TokenRequest, settings::Settings,
 };
-use futures_util::FutureExt;
-use serde_json::json;
+use m365_sandbox::{
+    Sandbox,
+    constants::{BOT_APP_ID, BOT_APP_SECRET, RESOURCE_TENANT, VAULT_SECRET, VAULT_SECRET_VALUE},
+};
 use time::{Duration, OffsetDateTime};
 use validate_support::*;
-use wiremock::{
-    Mock, MockServer, Respond, ResponseTemplate,
-    matchers::{method, path},
-};
 
-const VAULT: &str = "https://vault.azure.net";
-const CLIENT: &str = "dddddddd-0000-0000-0000-0000000000dd";
-
-/// Plays the vault: without a bearer it challenges, with one that its validator accepts it gives the secret out.
-struct Vault {
-    validator: AccessTokenValidator,
-    refused: Arc<AtomicUsize>,
-    served: Arc<AtomicUsize>,
-}
-
-impl Respond for Vault {
-    fn respond(&self, request: &wiremock::Request) -> ResponseTemplate {
-        let validated = self.validator.authenticate(&request.headers).now_or_never().expect("the keys are at hand");
-        match validated.and_then(entra_auth::ValidatedToken::into_app) {
-            Ok(app) => {
-                assert_eq!(app.caller().unwrap().as_str(), CLIENT);
-                self.served.fetch_add(1, Ordering::SeqCst);
-                let id = "https://contoso.vault.azure.net/secrets/story/1";
-                ResponseTemplate::new(200)
-                    .set_body_json(json!({"value": "once upon a time", "id": id, "attributes": {}}))
-            }
-            Err(_) => {
-                self.refused.fetch_add(1, Ordering::SeqCst);
-                let challenge =
-                    format!(r#"Bearer authorization="https://login.microsoftonline.com/{TENANT}", resource="{VAULT}""#);
-                ResponseTemplate::new(401).insert_header("www-authenticate", challenge)
-            }
-        }
-    }
-}
+const SECRET: &str = "GET /vault/secrets/{name}";
 
 /// Brings the requests of Azure clients, which insist on https and the host of a vault, to a server on loopback.
 #[derive(Debug)]
@@ -105,94 +72,88 @@ impl HttpClient for Tunnel {
     }
 }
 
-struct World {
-    server: MockServer,
-    served: Arc<AtomicUsize>,
-    refused: Arc<AtomicUsize>,
-    credential: ConfidentialClient,
+/// An unmodified client of the Azure SDK. It believes that it talks to `contoso.vault.azure.net`.
+fn vault(sandbox: &Sandbox, credential: impl TokenCredential) -> SecretClient {
+    let tunnel = Tunnel { to: format!("{}/vault", sandbox.base_url()), transport: ReqwestTransport::new().unwrap() };
+    let options = SecretClientOptions {
+        client_options: ClientOptions { transport: Some(Transport::new(Arc::new(tunnel))), ..Default::default() },
+        ..Default::default()
+    };
+    let credential = Arc::new(AsAzureCredential::new(credential));
+    SecretClient::new("https://contoso.vault.azure.net", credential, Some(options)).unwrap()
 }
 
-/// Entra's token endpoint and a vault on one loopback server.
-async fn world() -> World {
-    let server = MockServer::start().await;
-    let authority: Authority = format!("{}/entra", server.uri()).parse().unwrap();
-    let now = SystemClock.now().unix_timestamp();
-    let claims = with(
-        app_claims(),
-        &[
-            ("iss", json!(authority.issuer_v2(&TENANT.parse().unwrap()))),
-            ("aud", json!(VAULT)),
-            ("azp", json!(CLIENT)),
-            ("iat", json!(now)),
-            ("nbf", json!(now)),
-            ("exp", json!(now + 3600)),
-        ],
-    );
-    Mock::given(method("POST"))
-        .and(path(format!("/entra/{TENANT}/oauth2/v2.0/token")))
-        .respond_with(ResponseTemplate::new(200).set_body_json(json!({
-            "token_type": "Bearer", "expires_in": 3600, "access_token": ENTRA.sign(&claims)
-        })))
-        .mount(&server)
-        .await;
-    let (served, refused) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
-    let validator = AccessTokenValidator::builder(authority.clone(), [VAULT], single())
-        .app_callers(AllowedCallers::only([CLIENT.parse().unwrap()]))
-        .keys(Arc::new(StaticKeys::from_jwks(ENTRA.jwks().to_string().as_bytes()).unwrap()))
-        .build()
-        .unwrap();
-    Mock::given(method("GET"))
-        .and(path("/secrets/story/"))
-        .respond_with(Vault { validator, refused: Arc::clone(&refused), served: Arc::clone(&served) })
-        .mount(&server)
-        .await;
-    let credential = ConfidentialClient::builder(TENANT.parse().unwrap(), CLIENT.parse().unwrap(), Secret::new("s"))
-        .authority(authority)
-        .build()
-        .unwrap();
-    World { server, served, refused, credential }
+/// The identity of the sandbox's machine, which may read the vault.
+fn identity(sandbox: &Sandbox) -> ManagedIdentityCredential {
+    let host = sandbox.base_url();
+    let settings =
+        Settings::from_lookup(move |name: &str| (name == "AZURE_POD_IDENTITY_AUTHORITY_HOST").then(|| host.clone()));
+    ManagedIdentityCredential::builder(ManagedIdentityId::SystemAssigned).settings(&settings).build().unwrap()
 }
 
-impl World {
-    fn vault(&self, credential: impl TokenCredential) -> SecretClient {
-        let tunnel = Tunnel { to: self.server.uri(), transport: ReqwestTransport::new().unwrap() };
-        let options = SecretClientOptions {
-            client_options: ClientOptions { transport: Some(Transport::new(Arc::new(tunnel))), ..Default::default() },
-            ..Default::default()
-        };
-        let credential = Arc::new(AsAzureCredential::new(credential));
-        SecretClient::new("https://contoso.vault.azure.net", credential, Some(options)).unwrap()
-    }
-
-    async fn token_requests(&self) -> Vec<String> {
-        let requests = self.server.received_requests().await.unwrap();
-        let posts = requests.into_iter().filter(|request| request.method == http::Method::POST);
-        posts.map(|request| String::from_utf8(request.body).unwrap()).collect()
-    }
+/// What the vault answered, request by request.
+fn statuses(sandbox: &Sandbox) -> Vec<u16> {
+    sandbox.log(SECRET).iter().map(|request| request.status).collect()
 }
 
 #[tokio::test]
 async fn a_key_vault_client_reaches_its_vault_with_our_bearer() {
-    let world = world().await;
-    let vault = world.vault(world.credential.clone());
+    let sandbox = Sandbox::builder().start().await.unwrap();
+    let vault = vault(&sandbox, identity(&sandbox));
     for _ in 0..3 {
-        let secret = vault.get_secret("story", None).await.unwrap().into_model().unwrap();
-        assert_eq!(secret.value.as_deref(), Some("once upon a time"));
+        let secret = vault.get_secret(VAULT_SECRET, None).await.unwrap().into_model().unwrap();
+        assert_eq!(secret.value.as_deref(), Some(VAULT_SECRET_VALUE));
     }
-    assert_eq!(world.served.load(Ordering::SeqCst), 3, "the vault validated the bearer each time");
-    assert_eq!(world.refused.load(Ordering::SeqCst), 1, "only the first request, which the client sends without");
-    let forms = world.token_requests().await;
-    assert_eq!(forms.len(), 1);
-    assert!(forms[0].contains("scope=https%3A%2F%2Fvault.azure.net%2F.default"), "{}", forms[0]);
+    // Only the first request is refused, which the client sends without a token to learn where to get one.
+    assert_eq!(statuses(&sandbox), [401, 200, 200, 200]);
+    let asked = sandbox.log("GET /metadata/identity/oauth2/token");
+    assert_eq!(asked.len(), 1);
+    assert_eq!(asked[0].parameter("resource"), Some("https://vault.azure.net"));
+}
+
+#[tokio::test]
+async fn what_the_vault_answers_reaches_the_caller() {
+    let sandbox = Sandbox::builder().start().await.unwrap();
+    let error = vault(&sandbox, identity(&sandbox)).get_secret("nothing", None).await.unwrap_err();
+    assert_eq!(error.http_status(), Some(azure_core::http::StatusCode::NotFound));
+
+    // Entra gives this application a token for the vault, but the vault gives it nothing.
+    let authority: Authority = format!("{}/entra", sandbox.base_url()).parse().unwrap();
+    let bot = ConfidentialClient::builder(
+        RESOURCE_TENANT.parse().unwrap(),
+        BOT_APP_ID.parse().unwrap(),
+        Secret::new(BOT_APP_SECRET),
+    )
+    .authority(authority)
+    .build()
+    .unwrap();
+    let error = vault(&sandbox, bot).get_secret(VAULT_SECRET, None).await.unwrap_err();
+    assert_eq!(error.http_status(), Some(azure_core::http::StatusCode::Forbidden));
+    let form = &sandbox.log("POST /entra/{tenant}/oauth2/v2.0/token")[0];
+    assert_eq!(form.field("scope"), Some("https://vault.azure.net/.default"));
+}
+
+/// Gets tokens for something else than it is asked for.
+#[derive(Debug)]
+struct Misled(ManagedIdentityCredential);
+
+#[async_trait]
+impl TokenCredential for Misled {
+    async fn get_token(&self, _: &TokenRequest) -> Result<AccessToken, Error> {
+        self.0.get_token(&TokenRequest::new("https://ai.azure.com/.default".parse().unwrap())).await
+    }
 }
 
 #[tokio::test]
 async fn a_bearer_that_the_vault_does_not_accept_is_refused() {
-    let world = world().await;
-    let vault = world.vault(StaticCredential::new("forged").unwrap());
-    let error = vault.get_secret("story", None).await.unwrap_err();
+    let sandbox = Sandbox::builder().start().await.unwrap();
+    let forged = StaticCredential::new("forged").unwrap();
+    let error = vault(&sandbox, forged).get_secret(VAULT_SECRET, None).await.unwrap_err();
     assert_eq!(error.http_status(), Some(azure_core::http::StatusCode::Unauthorized));
-    assert_eq!(world.served.load(Ordering::SeqCst), 0);
+    let misled = Misled(identity(&sandbox));
+    let error = vault(&sandbox, misled).get_secret(VAULT_SECRET, None).await.unwrap_err();
+    assert_eq!(error.http_status(), Some(azure_core::http::StatusCode::Unauthorized));
+    assert!(statuses(&sandbox).len() >= 4 && statuses(&sandbox).iter().all(|status| *status == 401));
 }
 
 /// Writes down what is wanted and gives a fixed answer.

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     AccessToken, Authority, Body, BuildError, ClaimsChallenge, ClientId, Clock, CorrelationId, Error, ErrorKind,
     ExtraParameters, HttpTransport, RetryPolicy, Scopes, SystemClock, TenantId, TokenCredential, TokenRequest,
+    transport::{self, NO_TRANSPORT},
 };
 
 /// An application that can keep a secret: gets tokens for itself and on behalf of its users.
@@ -318,10 +319,7 @@ impl ConfidentialClientBuilder {
             return Err(BuildError::new("the client secret is empty"));
         }
         self.credential.report_end(self.clock.now());
-        let transport = match self.transport {
-            Some(transport) => transport,
-            None => default_transport()?,
-        };
+        let transport = transport::or_built_in(self.transport, NO_TRANSPORT)?;
         let mut engine = Engine::new(transport, Arc::clone(&self.clock), self.cache_bytes);
         engine.retry = self.retry;
         engine.attempt = self.attempt;
@@ -343,14 +341,4 @@ impl ConfidentialClientBuilder {
         let inner = Inner { engine: Arc::new(engine), identity: Arc::new(identity), tenant: self.tenant, home };
         Ok(ConfidentialClient(Arc::new(inner)))
     }
-}
-
-#[cfg(feature = "reqwest")]
-pub(super) fn default_transport() -> Result<Arc<dyn HttpTransport>, BuildError> {
-    Ok(Arc::new(crate::ReqwestTransport::new()?))
-}
-
-#[cfg(not(feature = "reqwest"))]
-pub(super) fn default_transport() -> Result<Arc<dyn HttpTransport>, BuildError> {
-    Err(BuildError::new("no transport: call .transport(..), or turn on feature `reqwest` for a built-in one"))
 }

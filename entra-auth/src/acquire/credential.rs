@@ -8,6 +8,7 @@ use url::Url;
 use super::{
     assertion::{AssertionRequest, ClientAssertion, Kept},
     certificate::Certificate,
+    certificate_source::CertificateSource,
     reload::{CertificateFile, Stamp},
     workload_identity::TokenFile,
 };
@@ -15,8 +16,8 @@ use crate::{AccessToken, ClientId, CorrelationId, Error, ErrorKind, Secret, Tena
 
 /// How a client proves who it is.
 ///
-/// Made from a [`Secret`], a [`Certificate`], a [`CertificateFile`] or a [`ClientAssertion`]; each converts by itself
-/// where a client is built.
+/// Made from a [`Secret`], a [`Certificate`], a [`CertificateFile`], a [`CertificateSource`] or a [`ClientAssertion`];
+/// each converts by itself where a client is built.
 #[non_exhaustive]
 #[derive(Clone, Debug)]
 pub enum ClientCredential {
@@ -26,6 +27,8 @@ pub enum ClientCredential {
     Certificate(Certificate),
     /// A certificate in a file that is renewed while the process runs.
     CertificateFile(CertificateFile),
+    /// A certificate that is renewed elsewhere, such as in a vault.
+    CertificateSource(CertificateSource),
     /// An assertion that somebody else signs: a function, a projected token file, a managed identity.
     Assertion(ClientAssertion),
 }
@@ -45,6 +48,12 @@ impl From<Certificate> for ClientCredential {
 impl From<CertificateFile> for ClientCredential {
     fn from(file: CertificateFile) -> Self {
         Self::CertificateFile(file)
+    }
+}
+
+impl From<CertificateSource> for ClientCredential {
+    fn from(source: CertificateSource) -> Self {
+        Self::CertificateSource(source)
     }
 }
 
@@ -96,6 +105,19 @@ impl ClientCredential {
                 let assertion = certificate.assertion(client_id, audience, occasion.now).await?;
                 Ok(Proof::Assertion(assertion, Some(Used::File(file.clone(), stamp))))
             }
+            Self::CertificateSource(source) => {
+                let mut certificate = source.current(occasion.now).await;
+                let mut assertion = certificate.assertion(client_id, audience, occasion.now).await;
+                // Ended, or disabled where its key is.
+                if assertion.as_ref().is_err_and(|error| !error.is_retryable())
+                    && source.is_other_than(certificate.thumbprint(), occasion.now).await
+                {
+                    certificate = source.last_good();
+                    assertion = certificate.assertion(client_id, audience, occasion.now).await;
+                }
+                let used = Used::Source(source.clone(), certificate.thumbprint().into(), occasion.now);
+                Ok(Proof::Assertion(assertion?, Some(used)))
+            }
             Self::Assertion(assertion) => {
                 let request = AssertionRequest {
                     client_id: occasion.client_id.clone(),
@@ -114,6 +136,7 @@ impl ClientCredential {
         let certificate = match self {
             Self::Certificate(certificate) => certificate.clone(),
             Self::CertificateFile(file) => file.last_good(),
+            Self::CertificateSource(source) => source.last_good(),
             Self::Secret(_) | Self::Assertion(_) => return,
         };
         let days = (certificate.expires_on() - now).whole_days();
@@ -131,6 +154,8 @@ impl ClientCredential {
 #[derive(Clone)]
 pub(super) enum Used {
     File(CertificateFile, Stamp),
+    /// By its thumbprint, and when.
+    Source(CertificateSource, Box<str>, OffsetDateTime),
     Kept(Kept),
     TokenFile(TokenFile, Secret),
     Credential(ClientAssertion, AccessToken),
@@ -150,6 +175,7 @@ impl Used {
         }
         match self {
             Self::File(file, stamp) => file.current().await.1 != *stamp,
+            Self::Source(source, thumbprint, now) => source.is_other_than(thumbprint, *now).await,
             Self::Kept(kept) => kept.discard(),
             Self::TokenFile(file, token) => file.read().await.is_ok_and(|now| now != *token),
             Self::Credential(assertion, token) => assertion.reject(token),

@@ -13,6 +13,7 @@ mod cache;
 mod cache_index;
 mod cache_key;
 mod certificate;
+mod certificate_source;
 mod client;
 mod credential;
 #[cfg(feature = "validate")]
@@ -71,6 +72,7 @@ pub use self::{
 };
 pub use self::{
     assertion::{Assertion, AssertionRequest, ClientAssertion},
+    certificate_source::CertificateSource,
     credential::ClientCredential,
     reload::CertificateFile,
     signer::{SignRequest, SignatureAlgorithm},

@@ -1,13 +1,13 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
-    client::default_transport,
     engine::Engine,
     party::{Party, PublicIdentity},
     users::Users,
 };
 use crate::{
     Authority, BuildError, ClientId, Clock, HttpTransport, IdTokenValidator, RetryPolicy, SystemClock, TenantId,
+    transport::{self, NO_TRANSPORT},
 };
 
 /// An application that cannot keep a secret: a tool on somebody's machine, a device. It signs users in and sends no
@@ -138,10 +138,7 @@ impl PublicClientBuilder {
     ///
     /// When no transport was given and none is built in.
     pub fn build(self) -> Result<PublicClient, BuildError> {
-        let transport = match self.transport {
-            Some(transport) => transport,
-            None => default_transport()?,
-        };
+        let transport = transport::or_built_in(self.transport, NO_TRANSPORT)?;
         let mut engine = Engine::new(transport, self.clock, 4 << 20);
         engine.retry = self.retry;
         (engine.attempt, engine.total) = self.timeouts;

@@ -17,6 +17,7 @@ use crate::{
     BuildError, Clock, HttpTransport, RetryPolicy, SystemClock,
     flight::{Flights, Landing},
     is_https_or_loopback,
+    transport::{self, NO_KEY_TRANSPORT},
 };
 
 /// The keys of one issuer, found through its discovery document. A clone shares them.
@@ -224,7 +225,7 @@ impl JwksClientBuilder {
                 metadata_url: self.metadata_url,
                 expected_issuer: self.expected_issuer,
                 allowed_hosts: self.allowed_hosts,
-                transport: transport_or_default(self.transport)?,
+                transport: transport::or_built_in(self.transport, NO_KEY_TRANSPORT)?,
                 clock: self.clock,
                 retry: self.retry,
                 attempt_timeout: self.attempt_timeout,
@@ -243,17 +244,5 @@ impl fmt::Debug for JwksClientBuilder {
             .field("expected_issuer", &self.expected_issuer)
             .field("allowed_hosts", &self.allowed_hosts)
             .finish_non_exhaustive()
-    }
-}
-
-pub(crate) fn transport_or_default(
-    given: Option<Arc<dyn HttpTransport>>,
-) -> Result<Arc<dyn HttpTransport>, BuildError> {
-    match given {
-        Some(transport) => Ok(transport),
-        #[cfg(feature = "reqwest")]
-        None => Ok(Arc::new(crate::ReqwestTransport::new()?)),
-        #[cfg(not(feature = "reqwest"))]
-        None => Err(BuildError::new("fetching keys needs a transport, or feature `reqwest`")),
     }
 }

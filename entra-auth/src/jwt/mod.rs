@@ -17,7 +17,6 @@ mod token;
 #[cfg(test)]
 mod wycheproof;
 
-pub(crate) use self::jwks_client::transport_or_default;
 pub use self::{
     algorithm::Algorithm,
     bearer::bearer,

@@ -372,7 +372,7 @@ impl ManagedIdentityBuilder {
         check(&self.id, endpoint.source)?;
         let transport = match self.transport {
             Some(transport) => transport,
-            None => default_transport()?,
+            None => direct()?,
         };
         Ok(ManagedIdentityCredential(Arc::new(Inner {
             endpoint,
@@ -418,15 +418,16 @@ fn check(id: &ManagedIdentityId, source: ManagedIdentitySource) -> Result<(), Bu
     Ok(())
 }
 
+/// The built-in transport: a proxy is never used.
 #[cfg(feature = "reqwest")]
-fn default_transport() -> Result<Arc<dyn HttpTransport>, BuildError> {
+fn direct() -> Result<Arc<dyn HttpTransport>, BuildError> {
     let builder = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT);
     Ok(Arc::new(crate::ReqwestTransport::from_builder(builder)?))
 }
 
 #[cfg(not(feature = "reqwest"))]
-fn default_transport() -> Result<Arc<dyn HttpTransport>, BuildError> {
-    Err(BuildError::new("no transport: call .transport(..), or turn on feature `reqwest` for a built-in one"))
+fn direct() -> Result<Arc<dyn HttpTransport>, BuildError> {
+    Err(BuildError::new(crate::transport::NO_TRANSPORT))
 }
 
 #[cfg(test)]

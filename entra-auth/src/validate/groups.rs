@@ -11,6 +11,7 @@ use crate::{
     AccessToken, Audience, Body, BuildError, ClaimsChallenge, Clock, Deadline, Error, ErrorKind, HttpTransport,
     ObjectId, RetryPolicy, Scopes, SystemClock, TenantId, TokenCredential, TokenRequest, UserKey, is_https_or_loopback,
     retry_after,
+    transport::{self, NO_KEY_TRANSPORT},
 };
 
 /// The groups of a user, also when they are too many for a token.
@@ -460,7 +461,7 @@ impl GroupResolverBuilder {
             audience: Audience::new(scopes, [&graph])?,
             credential: self.credential,
             home: self.home,
-            transport: crate::jwt::transport_or_default(self.transport)?,
+            transport: transport::or_built_in(self.transport, NO_KEY_TRANSPORT)?,
             clock: self.clock,
             graph,
             security_only: self.security_only,

@@ -12,6 +12,7 @@ use super::TenantPolicy;
 use crate::{
     Authority, BuildError, Clock, HttpTransport, JwksClient, KeyError, KeyErrorKind, KeyLookup, KeySource, SigningKey,
     SystemClock, TenantId,
+    transport::{self, NO_KEY_TRANSPORT},
 };
 
 /// The keys of the tenants that a policy lets in.
@@ -168,7 +169,7 @@ impl TenantKeysBuilder {
     /// With a tenant policy that can let nobody in, or without a transport when feature `reqwest` is off. The developer.
     pub fn build(self) -> Result<TenantKeys, BuildError> {
         self.policy.check()?;
-        let transport = crate::jwt::transport_or_default(self.transport)?;
+        let transport = transport::or_built_in(self.transport, NO_KEY_TRANSPORT)?;
         let shared_name = match self.policy {
             TenantPolicy::AnyOrganization => Some("organizations"),
             TenantPolicy::Any => Some("common"),

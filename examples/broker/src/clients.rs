@@ -5,14 +5,15 @@ use std::{fmt, sync::Arc, time::Instant};
 use async_trait::async_trait;
 use botframework_activity::{ChannelAuthenticator, ChannelKeys, ConnectorClient, RedisTurnQueue};
 use entra_auth::{
-    Body, BuildError, ConfidentialClient, HttpTransport, MemoryStore, RedisStore, ReqwestTransport, SealedStore,
-    Sealer, Store, TransportError,
+    Body, BuildError, ClientId, ConfidentialClient, HttpTransport, MemoryStore, RedisStore, ReqwestTransport,
+    SealedStore, Sealer, Store, TokenCredential, TransportError,
 };
 use foundry_client::FoundryClient;
 
 use crate::{
     agent::Agent,
     bot::Bot,
+    identity::Identity,
     profile::{Parts, Profiles},
     settings::Config,
 };
@@ -29,16 +30,14 @@ pub(crate) struct Shared {
 pub(crate) fn build(config: &Config) -> Result<Bot, BuildError> {
     let transport: Arc<dyn HttpTransport> = Arc::new(ReqwestTransport::new()?);
     let shared = shared(config)?;
-    // One client for all app tokens: the connector's and Foundry's are entries of one cache, both of the resource tenant.
-    let mut entra =
-        ConfidentialClient::builder(config.tenant.clone(), config.app_id.clone(), config.credential.clone())
-            .authority(config.authority.clone())
-            .transport(Arc::clone(&transport));
-    if let Some(shared) = &shared {
-        entra = entra.second_level(shared.store.clone());
-    }
-    let entra = entra.build()?;
-    let credential = Arc::new(entra.clone());
+    // One for all app tokens: the connector's and Foundry's are entries of one cache, both of the resource tenant.
+    let (entra, credential): (_, Arc<dyn TokenCredential>) = match &config.identity {
+        Identity::Managed(identity) => (None, Arc::new(identity.clone())),
+        Identity::Registration(_) | Identity::Vault(_) | Identity::Federated(_) => {
+            let client = registration(config, &config.app_id, &transport, shared.as_ref())?;
+            (Some(client.clone()), Arc::new(client))
+        }
+    };
 
     let keys = ChannelKeys::fetched(Arc::clone(&transport));
     let mut authenticator = ChannelAuthenticator::builder(config.app_id.clone(), config.tenants.clone(), keys);
@@ -51,9 +50,9 @@ pub(crate) fn build(config: &Config) -> Result<Bot, BuildError> {
     let authenticator = authenticator.build()?;
 
     let watched = Arc::new(Watched(Arc::clone(&transport)));
-    let connector = ConnectorClient::builder(watched, credential.clone()).build()?;
+    let connector = ConnectorClient::builder(watched, Arc::clone(&credential)).build()?;
     let foundry = FoundryClient::builder(&config.foundry_endpoint)
-        .credential(credential)
+        .credential(Arc::clone(&credential))
         .transport(Arc::clone(&transport))
         .build()?;
     let conversations: Arc<dyn Store> = match &shared {
@@ -64,8 +63,13 @@ pub(crate) fn build(config: &Config) -> Result<Bot, BuildError> {
     let profiles = match &config.sso {
         None => None,
         Some(sso) => {
+            let client = match entra.filter(|_| sso.app_id == config.app_id) {
+                Some(client) => client,
+                None => registration(config, &sso.app_id, &transport, shared.as_ref())?,
+            };
             let parts = Parts {
-                client: entra,
+                bot: credential,
+                client,
                 authority: config.authority.clone(),
                 tenants: config.tenants.clone(),
                 transport,
@@ -77,6 +81,23 @@ pub(crate) fn build(config: &Config) -> Result<Bot, BuildError> {
         }
     };
     Ok(Bot::start(config, authenticator, connector, agent, profiles, shared))
+}
+
+/// The client of an app registration, which the bot's credential may speak for.
+fn registration(
+    config: &Config,
+    app_id: &ClientId,
+    transport: &Arc<dyn HttpTransport>,
+    shared: Option<&Shared>,
+) -> Result<ConfidentialClient, BuildError> {
+    let credential = config.identity.credential(&config.authority)?;
+    let mut client = ConfidentialClient::builder(config.tenant.clone(), app_id.clone(), credential)
+        .authority(config.authority.clone())
+        .transport(Arc::clone(transport));
+    if let Some(shared) = shared {
+        client = client.second_level(shared.store.clone());
+    }
+    client.build()
 }
 
 /// The Redis of the settings. Nothing is sent yet.

@@ -45,7 +45,7 @@ pub(crate) async fn run(arguments: Arguments) -> ExitCode {
         Ok(config) => config,
         Err(problems) => return misconfigured(&problems.to_string()),
     };
-    let config = match config.open_vault().await {
+    let config = match config.open().await {
         Ok(config) => config,
         Err(error) => return misconfigured(&error.to_string()),
     };

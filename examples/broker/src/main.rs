@@ -3,6 +3,7 @@
 mod agent;
 mod bot;
 mod clients;
+mod identity;
 #[cfg(feature = "sandbox")]
 mod local;
 mod logs;
@@ -71,7 +72,7 @@ async fn run(arguments: Arguments) -> ExitCode {
     if !arguments.serve {
         return misconfigured("the settings of a real bot are complete; add --serve to serve it");
     }
-    match config.open_vault().await {
+    match config.open().await {
         Ok(config) => serve(&config).await,
         Err(error) => misconfigured(&error.to_string()),
     }
@@ -101,6 +102,9 @@ async fn serve(config: &Config) -> ExitCode {
 
 /// What an operator should know at every start.
 fn announce(config: &Config) {
+    if let Some(note) = config.identity.note() {
+        eprintln!("note: {note}");
+    }
     if config.sso.is_none() {
         eprintln!(
             "note: the agent is reached with the bot's own identity, so every user sees the same data; --sso is the per-user form"

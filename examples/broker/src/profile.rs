@@ -27,6 +27,9 @@ pub(crate) struct Profiles {
 
 /// What the profiles are made from besides their settings.
 pub(crate) struct Parts {
+    /// Who the bot is to the channel's services.
+    pub(crate) bot: Arc<dyn TokenCredential>,
+    /// The registration that exchanges users' tokens.
     pub(crate) client: ConfidentialClient,
     pub(crate) authority: Authority,
     pub(crate) tenants: TenantPolicy,
@@ -45,8 +48,7 @@ struct Me {
 
 impl Profiles {
     pub(crate) fn new(config: &SsoConfig, parts: Parts) -> Result<Self, BuildError> {
-        let Parts { client, authority, tenants, transport, connector, policy, shared } = parts;
-        let bot: Arc<dyn TokenCredential> = Arc::new(client.clone());
+        let Parts { bot, client, authority, tenants, transport, connector, policy, shared } = parts;
         let mut tokens = TokenServiceClient::builder(ChannelCloud::Public, bot, Arc::clone(&transport));
         if let Some(url) = &config.token_service {
             tokens = tokens.base_url(url.clone());

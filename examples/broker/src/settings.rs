@@ -1,20 +1,18 @@
 //! Everything the broker is told from outside. One reading reports every problem.
 
 use std::{
-    fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     str::FromStr,
     time::Duration,
 };
 
 use entra_auth::{
-    Authority, BuildError, Certificate, ClientCredential, ClientId, ManagedIdentityCredential, ManagedIdentityId,
-    Sealer, Secret, TenantId, TenantPolicy,
+    Authority, BuildError, ClientId, Sealer, Secret, TenantId, TenantPolicy,
     settings::{Settings, SettingsError},
 };
 use url::Url;
 
-use crate::vault::{self, Vault, VaultAddress};
+use crate::identity::{self, Identity};
 
 /// The settings of one start.
 #[derive(Debug)]
@@ -24,9 +22,8 @@ pub(crate) struct Config {
     pub(crate) tenant: TenantId,
     pub(crate) authority: Authority,
     pub(crate) app_id: ClientId,
-    pub(crate) credential: ClientCredential,
-    /// Where the credential comes from when its key stays in a vault; [`Config::open_vault`].
-    pub(crate) vault: Option<Vault>,
+    /// How the bot proves who it is; complete after [`Config::open`].
+    pub(crate) identity: Identity,
     pub(crate) metadata_url: Option<Url>,
     pub(crate) connector_hosts: Vec<String>,
     /// Whose users may talk to the bot.
@@ -90,8 +87,7 @@ pub(crate) fn read<L: Fn(&str) -> Option<String>>(
     let tenant = settings.required::<TenantId>("AZURE_TENANT_ID");
     let authority = settings.parsed("AZURE_AUTHORITY_HOST", Authority::default());
     let app_id = settings.required::<ClientId>("BOT_APP_ID");
-    let vault = vault(&mut settings);
-    let credential = credential(&mut settings, vault.as_ref().is_none_or(Option::is_some));
+    let identity = identity::read(&mut settings, app_id.as_ref());
     let metadata_url = address(&mut settings, "BOT_OPENID_METADATA_URL");
     let connector_hosts = list(&mut settings, "BOT_CONNECTOR_HOSTS");
     let tenants = tenants(&mut settings, tenant.as_ref());
@@ -99,7 +95,7 @@ pub(crate) fn read<L: Fn(&str) -> Option<String>>(
     let agent = settings.required::<String>("FOUNDRY_AGENT_NAME");
     let ack_threshold = seconds(&mut settings, "ACK_THRESHOLD_SECONDS", 10);
     let turn_timeout = seconds(&mut settings, "TURN_TIMEOUT_SECONDS", 300);
-    let sso = if sso { sso_config(&mut settings, app_id.as_ref()).map(Some) } else { Some(None) };
+    let sso = if sso { sso_config(&mut settings, app_id.as_ref(), identity.as_ref()).map(Some) } else { Some(None) };
     let shared = shared_config(&mut settings);
     settings.finish(|| {
         Some(Config {
@@ -107,8 +103,7 @@ pub(crate) fn read<L: Fn(&str) -> Option<String>>(
             tenant: tenant?,
             authority: authority?,
             app_id: app_id?,
-            credential: credential?,
-            vault: vault?,
+            identity: identity?,
             metadata_url: metadata_url?,
             connector_hosts,
             tenants: tenants?,
@@ -123,63 +118,10 @@ pub(crate) fn read<L: Fn(&str) -> Option<String>>(
 }
 
 impl Config {
-    /// Gets the certificate whose key stays in a vault, if that is how the bot proves who it is.
-    pub(crate) async fn open_vault(mut self) -> Result<Self, BuildError> {
-        if let Some(vault) = self.vault.take() {
-            self.credential = vault.open().await?.into();
-        }
+    /// Asks for what of the bot's identity lies outside this process.
+    pub(crate) async fn open(mut self) -> Result<Self, BuildError> {
+        self.identity = self.identity.open(&self.authority).await?;
         Ok(self)
-    }
-}
-
-/// The vault with the bot's key, and the managed identity that may use it. The outer `None` means that something is wrong.
-#[allow(clippy::option_option)] // wrong and absent are different things
-fn vault<L: Fn(&str) -> Option<String>>(settings: &mut Settings<L>) -> Option<Option<Vault>> {
-    let Some(text) = settings.lookup("BOT_CERTIFICATE_VAULT_URL") else { return Some(None) };
-    let address = text.parse::<VaultAddress>();
-    if let Err(expected) = &address {
-        settings.problem(format!("BOT_CERTIFICATE_VAULT_URL is malformed: {expected}"));
-    }
-    let id = settings.optional::<ClientId>("AZURE_CLIENT_ID")?;
-    let id = id.map_or(ManagedIdentityId::SystemAssigned, ManagedIdentityId::ClientId);
-    let identity = ManagedIdentityCredential::builder(id).settings(settings).build();
-    if let Err(error) = &identity {
-        settings.problem(format!("BOT_CERTIFICATE_VAULT_URL needs the managed identity of the host: {error}"));
-    }
-    Some(Some(Vault { address: address.ok()?, identity: identity.ok()? }))
-}
-
-/// The one credential. With a vault it comes later, by [`Config::open_vault`].
-fn credential<L: Fn(&str) -> Option<String>>(settings: &mut Settings<L>, in_vault: bool) -> Option<ClientCredential> {
-    let secret = settings.optional_secret("BOT_APP_PASSWORD");
-    let path = settings.optional::<String>("BOT_APP_CERTIFICATE_PATH")?;
-    match (secret, path) {
-        (None, None) if in_vault => Some(vault::closed()),
-        (Some(_), _) | (_, Some(_)) if in_vault => {
-            settings.problem(
-                "BOT_CERTIFICATE_VAULT_URL is set beside BOT_APP_PASSWORD or BOT_APP_CERTIFICATE_PATH; the bot has one \
-                 credential",
-            );
-            None
-        }
-        (Some(_), Some(_)) => {
-            settings.problem("BOT_APP_PASSWORD and BOT_APP_CERTIFICATE_PATH are both set; the bot has one credential");
-            None
-        }
-        (Some(secret), None) => Some(secret.into()),
-        (None, Some(path)) => {
-            let pem = fs::read(&path)
-                .map_err(|error| settings.problem(format!("BOT_APP_CERTIFICATE_PATH cannot be read: {error}")))
-                .ok()?;
-            Certificate::from_pem(&pem)
-                .map_err(|error| settings.problem(format!("BOT_APP_CERTIFICATE_PATH: {error}")))
-                .ok()
-                .map(Into::into)
-        }
-        (None, None) => {
-            settings.problem("BOT_APP_PASSWORD, BOT_APP_CERTIFICATE_PATH or BOT_CERTIFICATE_VAULT_URL is not set");
-            None
-        }
     }
 }
 
@@ -207,13 +149,24 @@ fn tenants<L: Fn(&str) -> Option<String>>(settings: &mut Settings<L>, own: Optio
     Some(TenantPolicy::allow(tenants))
 }
 
-fn sso_config<L: Fn(&str) -> Option<String>>(settings: &mut Settings<L>, bot: Option<&ClientId>) -> Option<SsoConfig> {
+fn sso_config<L: Fn(&str) -> Option<String>>(
+    settings: &mut Settings<L>,
+    bot: Option<&ClientId>,
+    identity: Option<&Identity>,
+) -> Option<SsoConfig> {
     let app_id = settings.optional::<ClientId>("BOT_SSO_APP_ID")?.or_else(|| bot.cloned())?;
-    if bot.is_some_and(|bot| *bot != app_id) {
-        settings
-            .problem("BOT_SSO_APP_ID is not BOT_APP_ID: this broker has one credential, so both are one registration");
+    let same = bot.is_none_or(|bot| *bot == app_id);
+    match identity {
+        Some(Identity::Registration(_) | Identity::Vault(_)) if !same => settings
+            .problem("BOT_SSO_APP_ID is not BOT_APP_ID: this broker has one credential, so both are one registration"),
+        Some(Identity::Managed(_)) if same => settings.problem(
+            "BOT_SSO_APP_ID is not set, or is BOT_APP_ID: a managed identity owns no API to sign in to; give the app id \
+             of a registration that has the sign-in API and trusts the identity (a federated credential)",
+        ),
+        _ => {}
     }
-    let resource = settings.parsed("BOT_SSO_RESOURCE", format!("api://botid-{app_id}"))?;
+    // By the bot's id, whichever registration it belongs to: that is what Teams looks for.
+    let resource = settings.parsed("BOT_SSO_RESOURCE", format!("api://botid-{}", bot.unwrap_or(&app_id)))?;
     let connection = settings.parsed("OAUTH_CONNECTION_NAME", "SERVICE_CONNECTION".to_owned())?;
     let token_service = address(settings, "BOT_TOKEN_SERVICE_URL")?;
     let graph = address(settings, "GRAPH_BASE_URL")?;
@@ -284,6 +237,10 @@ mod tests {
     const BOT: &str = "c3c3c3c3-0000-4000-8000-0000000000b0";
 
     fn config(more: &[(&str, &str)]) -> Result<Config, String> {
+        read_with(more, false)
+    }
+
+    fn read_with(more: &[(&str, &str)], sso: bool) -> Result<Config, String> {
         let mut all = vec![
             ("AZURE_TENANT_ID", TENANT),
             ("BOT_APP_ID", BOT),
@@ -295,7 +252,7 @@ mod tests {
         all.extend(more);
         let all: Vec<_> = all.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let lookup = move |name: &str| all.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-        read(Settings::from_lookup(lookup), false).map_err(|error| error.to_string())
+        read(Settings::from_lookup(lookup), sso).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -381,13 +338,50 @@ mod tests {
     fn a_vault_is_a_credential_too_and_the_only_one() {
         let url = ("BOT_CERTIFICATE_VAULT_URL", "https://kv.vault.azure.net/certificates/bot");
         let config_ = config(&[url, ("BOT_APP_PASSWORD", "")]).unwrap();
-        assert!(config_.vault.is_some());
+        assert!(matches!(config_.identity, Identity::Vault(_)));
         let both = config(&[url]).unwrap_err();
         assert!(both.contains("BOT_CERTIFICATE_VAULT_URL") && both.contains("one credential"), "{both}");
         let elsewhere = ("BOT_CERTIFICATE_VAULT_URL", "https://evil.example/certificates/marker");
         let malformed = config(&[elsewhere, ("BOT_APP_PASSWORD", ""), ("AZURE_CLIENT_ID", "bot")]).unwrap_err();
         assert!(malformed.contains("BOT_CERTIFICATE_VAULT_URL is malformed"), "{malformed}");
         assert!(malformed.contains("AZURE_CLIENT_ID") && !malformed.contains("marker"), "{malformed}");
+    }
+
+    #[test]
+    fn without_a_credential_a_managed_identity_is_left() {
+        const OTHER: &str = "cacacaca-0000-4000-8000-000000000110";
+        let none = ("BOT_APP_PASSWORD", "");
+        let own = config(&[none]).unwrap().identity;
+        assert!(matches!(own, Identity::Managed(_)) && format!("{own:?}").contains(BOT), "{own:?}");
+        let named = config(&[none, ("AZURE_CLIENT_ID", BOT)]).unwrap().identity;
+        assert!(matches!(named, Identity::Managed(_)));
+        let other = config(&[none, ("AZURE_CLIENT_ID", OTHER)]).unwrap().identity;
+        assert!(matches!(other, Identity::Federated(_)) && format!("{other:?}").contains(OTHER), "{other:?}");
+        // Beside a secret AZURE_CLIENT_ID is somebody else's setting.
+        assert!(matches!(config(&[("AZURE_CLIENT_ID", OTHER)]).unwrap().identity, Identity::Registration(_)));
+
+        let malformed = config(&[none, ("AZURE_CLIENT_ID", "marker")]).unwrap_err();
+        assert!(malformed.contains("AZURE_CLIENT_ID") && !malformed.contains("marker"), "{malformed}");
+        let cloud_shell = config(&[none, ("MSI_ENDPOINT", "http://localhost:1/token")]).unwrap_err();
+        assert!(cloud_shell.contains("managed identity is needed"), "{cloud_shell}");
+        let nobody = config(&[none, ("BOT_APP_ID", "")]).unwrap_err();
+        assert!(nobody.contains("which managed identity the bot is"), "{nobody}");
+    }
+
+    #[test]
+    fn who_owns_the_sign_in() {
+        const AUTH: &str = "dbdbdbdb-0000-4000-8000-000000000120";
+        let (none, auth) = (("BOT_APP_PASSWORD", ""), ("BOT_SSO_APP_ID", AUTH));
+        let sso = |more: &[(&str, &str)]| read_with(more, true).map(|config| config.sso.unwrap());
+        assert_eq!(sso(&[]).unwrap().resource, format!("api://botid-{BOT}"));
+        assert!(sso(&[auth]).unwrap_err().contains("one credential"));
+        // A managed identity has no API; the URI still names the bot.
+        assert!(sso(&[none]).unwrap_err().contains("owns no API"));
+        let own = sso(&[none, auth]).unwrap();
+        assert_eq!((own.app_id.as_str(), own.resource), (AUTH, format!("api://botid-{BOT}")));
+        let federated = ("AZURE_CLIENT_ID", "cacacaca-0000-4000-8000-000000000110");
+        assert_eq!(sso(&[none, federated]).unwrap().app_id.as_str(), BOT);
+        assert_eq!(sso(&[none, federated, auth]).unwrap().app_id.as_str(), AUTH);
     }
 
     #[test]

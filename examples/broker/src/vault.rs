@@ -116,7 +116,7 @@ struct Code {
 
 impl Vault {
     /// Reads the certificate and lets the vault sign once, so that what is missing is known at start.
-    pub(crate) async fn open(self) -> Result<Certificate, BuildError> {
+    pub(crate) async fn open(self) -> Result<ClientCredential, BuildError> {
         let named = |error: Error| {
             let wait = error.retry_after().map_or_else(String::new, |wait| format!(" after {} s", wait.as_secs()));
             BuildError::new(format!("BOT_CERTIFICATE_VAULT_URL: {error}{wait}"))
@@ -135,6 +135,7 @@ impl Vault {
             async move { asking.sign(&key, request.algorithm().as_str(), request.digest()).await }
         };
         Certificate::with_signer(pem.as_bytes(), sign)
+            .map(Into::into)
             .map_err(|error| BuildError::new(format!("BOT_CERTIFICATE_VAULT_URL: {error}")))
     }
 }

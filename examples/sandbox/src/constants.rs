@@ -48,10 +48,18 @@ pub const WEB_SIGNED_OUT_URI: &str = "http://localhost/";
 /// `http://localhost`.
 pub const CLI_APP_ID: &str = "b8b8b8b8-0000-4000-8000-000000000100";
 
-/// App id of the managed identity of the machine that the sandbox plays. It may use the vault.
+/// App id of the managed identity of the machine that the sandbox plays. It may use the vault, and the bot's registration
+/// trusts it: its tokens for [`TOKEN_EXCHANGE_RESOURCE`] are client assertions of the bot.
 pub const MANAGED_IDENTITY_APP_ID: &str = "cacacaca-0000-4000-8000-000000000110";
+/// App id of the single-sign-on registration when the bot itself is a managed identity, which can own none:
+/// `Builder::bot_as_managed_identity`. It has no secret; it trusts the identity of the bot.
+pub const AUTH_APP_ID: &str = "dbdbdbdb-0000-4000-8000-000000000120";
 /// Name of the certificate in the vault. It is the one of `Sandbox::certificate_pem`, which the bot accepts.
 pub const VAULT_CERTIFICATE: &str = "bot-certificate";
+/// Name of the secret in the vault.
+pub const VAULT_SECRET: &str = "story";
+/// Value of [`VAULT_SECRET`]. A public test value.
+pub const VAULT_SECRET_VALUE: &str = "once upon a time";
 
 /// Teams desktop and mobile, pre-authorized on the single-sign-on registration.
 pub const TEAMS_CLIENT_ID: &str = "1fec8e78-bce4-4aaf-ab1b-5451cc387264";
@@ -62,6 +70,8 @@ pub const CONNECTOR_RESOURCE: &str = "https://api.botframework.com";
 pub const FOUNDRY_RESOURCE: &str = "https://ai.azure.com";
 /// Audience of Microsoft Graph tokens.
 pub const GRAPH_RESOURCE: &str = "https://graph.microsoft.com";
+/// Audience of tokens that are client assertions of another application.
+pub const TOKEN_EXCHANGE_RESOURCE: &str = "api://AzureADTokenExchange";
 /// Audience of Key Vault tokens.
 pub const VAULT_RESOURCE: &str = "https://vault.azure.net";
 /// App id of Microsoft Graph, also accepted as its resource name.

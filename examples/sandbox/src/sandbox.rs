@@ -96,6 +96,14 @@ impl Builder {
         self
     }
 
+    /// The bot is a user-assigned managed identity of the machine, `UserAssignedMSI`, and no registration: the metadata
+    /// service has tokens for it, and the sign-in has a registration of its own, [`constants::AUTH_APP_ID`].
+    /// Default: the bot is a registration with a secret.
+    pub fn bot_as_managed_identity(mut self) -> Self {
+        self.options.bot_is_identity = true;
+        self
+    }
+
     /// Lifetime of app-only tokens. Default 3600 s.
     pub fn app_token_ttl(mut self, ttl: Duration) -> Self {
         self.options.app_token_ttl = ttl;
@@ -365,16 +373,20 @@ pub(crate) fn settings_of(shared: &Shared) -> Vec<(&'static str, String)> {
     let base = shared.base_url();
     let host = if base.starts_with("https:") { "localhost" } else { "127.0.0.1" };
     let text = str::to_owned;
+    let proof = match shared.options.bot_is_identity {
+        true => ("AZURE_POD_IDENTITY_AUTHORITY_HOST", text(base)),
+        false => ("BOT_APP_PASSWORD", text(constants::BOT_APP_SECRET)),
+    };
     vec![
         ("AZURE_TENANT_ID", text(constants::RESOURCE_TENANT)),
         ("AZURE_AUTHORITY_HOST", shared.authority()),
         ("BOT_APP_ID", text(constants::BOT_APP_ID)),
-        ("BOT_APP_PASSWORD", text(constants::BOT_APP_SECRET)),
+        proof,
         ("BOT_OPENID_METADATA_URL", format!("{base}/botframework/v1/.well-known/openidconfiguration")),
         ("BOT_TOKEN_SERVICE_URL", format!("{base}/tokenservice")),
         ("GRAPH_BASE_URL", format!("{base}/graph")),
         ("BOT_CONNECTOR_HOSTS", text(host)),
-        ("BOT_SSO_APP_ID", text(constants::SSO_APP_ID)),
+        ("BOT_SSO_APP_ID", text(shared.sso_app_id())),
         ("BOT_SSO_RESOURCE", text(constants::SSO_RESOURCE)),
         ("OAUTH_CONNECTION_NAME", text(constants::SERVICE_CONNECTION)),
         ("ALLOWED_TENANT_IDS", text(constants::HOME_TENANT)),

@@ -26,6 +26,8 @@ pub(crate) struct Options {
     pub(crate) refresh_in: Option<Duration>,
     /// Where the Teams user and the signing front post activities.
     pub(crate) bot_endpoint: Option<String>,
+    /// Whether the bot is a managed identity of the machine instead of a registration.
+    pub(crate) bot_is_identity: bool,
 }
 
 impl Default for Options {
@@ -36,6 +38,7 @@ impl Default for Options {
             channel_token_ttl: Duration::from_secs(3600),
             refresh_in: None,
             bot_endpoint: None,
+            bot_is_identity: false,
         }
     }
 }
@@ -67,7 +70,7 @@ impl Shared {
             keys: Keys::generate()?,
             journal: Journal::default(),
             faults: Faults::default(),
-            directory: Mutex::new(Directory::new()?),
+            directory: Mutex::new(Directory::new(options.bot_is_identity)?),
             bot_endpoint: Mutex::new(options.bot_endpoint.clone()),
             options,
             base,
@@ -101,6 +104,11 @@ impl Shared {
         *lock(&self.bot_endpoint) = Some(url.to_owned());
     }
 
+    /// The single-sign-on registration, which is also the client of the OAuth connections: the bot's own, where it has one.
+    pub(crate) fn sso_app_id(&self) -> &'static str {
+        if self.options.bot_is_identity { constants::AUTH_APP_ID } else { constants::SSO_APP_ID }
+    }
+
     /// PEM of the sandbox's CA when it speaks TLS: an outgoing client that calls the sandbox needs it.
     pub(crate) fn trusted_ca(&self) -> Option<&str> {
         self.trusted_ca.as_deref()
@@ -111,12 +119,12 @@ impl Shared {
         lock(&self.directory)
     }
 
-    /// Records what the consent page of the bot's registration grants when this user accepts it:
+    /// Records what the consent page of the single-sign-on registration grants when this user accepts it:
     /// every permission of every OAuth connection.
     pub(crate) fn accept_consent(&self, user: &User) {
         let mut directory = self.directory();
-        for resource in [constants::GRAPH_RESOURCE, constants::SERVICE_APP_ID, constants::SSO_APP_ID] {
-            directory.grant(&crate::Consent::of_user(user.oid, constants::BOT_APP_ID, resource));
+        for resource in [constants::GRAPH_RESOURCE, constants::SERVICE_APP_ID, self.sso_app_id()] {
+            directory.grant(&crate::Consent::of_user(user.oid, self.sso_app_id(), resource));
         }
     }
 

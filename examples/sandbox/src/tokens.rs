@@ -110,7 +110,7 @@ pub(crate) fn user_claims(
 
 /// What Teams puts into `signin/tokenExchange`: a token of the single-sign-on app, got by the Teams client.
 pub(crate) fn sso_token(shared: &Shared, user: &User) -> String {
-    user_token(shared, user, constants::TEAMS_CLIENT_ID, constants::SSO_APP_ID, "access_as_user", Version::V2, "0")
+    user_token(shared, user, constants::TEAMS_CLIENT_ID, shared.sso_app_id(), "access_as_user", Version::V2, "0")
 }
 
 fn common_claims(

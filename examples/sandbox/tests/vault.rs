@@ -9,8 +9,8 @@ use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256,
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use core_support::*;
-use m365_sandbox::Sandbox;
 use m365_sandbox::constants::*;
+use m365_sandbox::{Sandbox, Signer};
 use serde_json::{Value, json};
 
 async fn identity(sandbox: &Sandbox, query: &str, metadata: bool) -> (u16, Value) {
@@ -106,4 +106,56 @@ async fn the_vault_lets_in_its_identity_alone() {
     assert_eq!(get("nothing?api-version=7.4", Some(&good)).await, (404, false, json!("CertificateNotFound")));
     assert_eq!(get(VAULT_CERTIFICATE, Some(&good)).await.0, 400);
     assert_eq!(get(&path, Some(&good)).await.0, 200);
+}
+
+#[tokio::test]
+async fn the_vault_gives_its_secret_to_its_identity_alone() {
+    let sandbox = sandbox().await;
+    let base = format!("{}/vault/secrets", sandbox.base_url());
+    let get = async |path: &str, token: Option<&str>| {
+        let request = client().get(format!("{base}/{path}"));
+        let request = token.into_iter().fold(request, |request, token| request.bearer_auth(token));
+        let response = request.send().await.unwrap();
+        let challenge = response.headers().get("www-authenticate").map(|value| value.to_str().unwrap().to_owned());
+        (response.status().as_u16(), challenge, response.json::<Value>().await.unwrap())
+    };
+    let good = vault_token(&sandbox).await;
+    // The form without a version ends with a slash when an Azure SDK asks.
+    for path in ["story?api-version=7.6", "story/?api-version=7.6"] {
+        let (status, _, body) = get(path, Some(&good)).await;
+        assert_eq!((status, body["value"].as_str()), (200, Some(VAULT_SECRET_VALUE)), "{body}");
+        assert_eq!(body["attributes"]["enabled"], true);
+        assert!(body["attributes"]["created"].is_i64() && body["attributes"]["updated"].is_i64());
+        let id = body["id"].as_str().unwrap().strip_prefix(&base).unwrap();
+        let (status, _, same) = get(&format!("{}?api-version=7.6", id.trim_start_matches('/')), Some(&good)).await;
+        assert_eq!((status, &same["id"]), (200, &body["id"]));
+    }
+    for path in ["nothing?api-version=7.6", "story/0?api-version=7.6"] {
+        let (status, _, body) = get(path, Some(&good)).await;
+        assert_eq!((status, &body["error"]["code"]), (404, &json!("SecretNotFound")), "{path}");
+    }
+    assert_eq!(get("story", Some(&good)).await.0, 400, "a version of the API must be named");
+
+    let path = "story?api-version=7.6";
+    let elsewhere = bot_token(&sandbox).await;
+    for token in [None, Some("no-token"), Some(&*elsewhere)] {
+        let (status, challenge, body) = get(path, token).await;
+        assert_eq!((status, &body["error"]["code"]), (401, &json!("Unauthorized")));
+        let expected = format!(
+            "Bearer authorization=\"{}/entra/{RESOURCE_TENANT}\", resource=\"https://vault.azure.net\"",
+            sandbox.base_url()
+        );
+        assert_eq!(challenge.as_deref(), Some(&*expected));
+    }
+    // A good token of an app that has no role here, and one of a user.
+    let bot = token(&sandbox, RESOURCE_TENANT, &bot_form(&[("scope", Some("https://vault.azure.net/.default"))])).await;
+    let mut claims = payload(&good);
+    let claims_of_user = claims.as_object_mut().unwrap();
+    claims_of_user.remove("idtyp");
+    claims_of_user.insert("scp".to_owned(), json!("user_impersonation"));
+    let user = sandbox.sign(Signer::Entra, &json!({}), &claims);
+    for token in [bot.1["access_token"].as_str().unwrap(), &user] {
+        let (status, challenge, body) = get(path, Some(token)).await;
+        assert_eq!((status, challenge, &body["error"]["code"]), (403, None, &json!("Forbidden")));
+    }
 }

@@ -33,9 +33,11 @@ use crate::{BuildError, Error, ErrorKind, Secret};
 /// <https://learn.microsoft.com/entra/identity-platform/certificate-credentials>), a fresh one for each request, good
 /// for ten minutes. A certificate that has ended makes no assertion: the token request fails at once with
 /// [`ErrorKind::ClientCredential`] and a message that says when it ended; one that ends within 30 days is warned of
-/// when the client is built. For a certificate that is renewed while the process runs see [`CertificateFile`].
+/// when the client is built. For a certificate that is renewed while the process runs see [`CertificateFile`] and
+/// [`CertificateSource`].
 ///
 /// [`CertificateFile`]: crate::CertificateFile
+/// [`CertificateSource`]: crate::CertificateSource
 #[derive(Clone)]
 pub struct Certificate {
     inner: Arc<Inner>,

@@ -1,4 +1,5 @@
-//! How a client proves itself: secret, or an assertion signed with a registered certificate.
+//! How a client proves itself: secret, an assertion signed with a registered certificate, or the token of a managed
+//! identity that the registration trusts.
 
 use aws_lc_rs::signature::{
     RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, UnparsedPublicKey, VerificationAlgorithm,
@@ -10,9 +11,9 @@ use serde_json::Value;
 use super::directory::{App, Certificate, SecretCheck};
 use super::error::{self, OAuthError};
 use super::form::Form;
-use crate::constants::{self, V1_ISSUER_HOST};
+use crate::constants::{self, RESOURCE_TENANT, TOKEN_EXCHANGE_RESOURCE, V1_ISSUER_HOST};
 use crate::state::Shared;
-use crate::tokens::Acr;
+use crate::tokens::{self, Acr};
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// Clock skew tolerated in a client assertion, seconds.
@@ -85,6 +86,13 @@ fn assertion_fits(shared: &Shared, app: &App, tenant: &str, assertion: &str) -> 
     let (header, claims) = (part(header)?, part(payload)?);
     let text = |json: &Value, name: &str| json.get(name).and_then(Value::as_str).map(str::to_owned);
 
+    // Entra's own tokens name their key in another way.
+    if text(&header, "kid").is_some()
+        && header.get("x5t#S256").is_none()
+        && text(&claims, "iss") != Some(app.id.clone())
+    {
+        return identity_fits(shared, app, assertion);
+    }
     let thumbprint = text(&header, "x5t#S256").or_else(|| text(&header, "x5t")).map(|given| canonical(&given));
     let thumbprint = thumbprint.ok_or_else(malformed)?;
     let certificate = app.certificate(&thumbprint).ok_or_else(|| unknown_key(app, &thumbprint))?;
@@ -116,6 +124,36 @@ fn assertion_fits(shared: &Shared, app: &App, tenant: &str, assertion: &str) -> 
     // Kept as long as the assertion would pass the time check.
     if !shared.directory().first_use(&app.id, &jti, expires.saturating_add(SKEW), now) {
         return Err(refused("The client assertion was already used: its jti has been seen."));
+    }
+    Ok(())
+}
+
+/// The token of a managed identity, of which the registration says that it speaks for it.
+fn identity_fits(shared: &Shared, app: &App, token: &str) -> Result<(), OAuthError> {
+    let caller = tokens::check_token(shared, token, &[TOKEN_EXCHANGE_RESOURCE]).map_err(|refusal| {
+        error::invalid_client(
+            700_211,
+            format!(
+                "No matching federated identity record found for presented assertion issuer or audience. [Reason - {}]",
+                refusal.reason()
+            ),
+        )
+    })?;
+    if caller.is_user() {
+        return Err(error::invalid_client(
+            700_229,
+            "Only app-only access tokens can be used as Federated Identity Credentials for AAD issuer.",
+        ));
+    }
+    if caller.tenant != RESOURCE_TENANT || app.federated != Some(&*caller.app_id) {
+        return Err(error::invalid_client(
+            700_213,
+            format!(
+                "No matching federated identity record found for presented assertion subject '{}'. The assertion must \
+                 match a configured federated identity exactly.",
+                caller.oid
+            ),
+        ));
     }
     Ok(())
 }

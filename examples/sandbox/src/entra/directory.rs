@@ -11,10 +11,11 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 
 use crate::constants::{
-    BOT_APP_ID, BOT_APP_SECRET, BOT_EXPIRED_SECRET, CERT_APP_ID, CLI_APP_ID, CONNECTOR_RESOURCE, FOUNDRY_RESOURCE,
-    GRAPH_APP_ID, GRAPH_RESOURCE, HOME_TENANT, OTHER_APP_ID, OTHER_APP_SECRET, RESOURCE_TENANT, SERVICE_APP_ID,
-    SERVICE_APP_SECRET, SERVICE_RESOURCE, SSO_RESOURCE, TEAMS_CLIENT_ID, VAULT_RESOURCE, WEB_APP_ID, WEB_APP_SECRET,
-    WEB_REDIRECT_URI, WEB_SIGNED_OUT_URI,
+    AUTH_APP_ID, BOT_APP_ID, BOT_APP_SECRET, BOT_EXPIRED_SECRET, CERT_APP_ID, CLI_APP_ID, CONNECTOR_RESOURCE,
+    FOUNDRY_RESOURCE, GRAPH_APP_ID, GRAPH_RESOURCE, HOME_TENANT, MANAGED_IDENTITY_APP_ID, OTHER_APP_ID,
+    OTHER_APP_SECRET, RESOURCE_TENANT, SERVICE_APP_ID, SERVICE_APP_SECRET, SERVICE_RESOURCE, SSO_RESOURCE,
+    TEAMS_CLIENT_ID, TOKEN_EXCHANGE_RESOURCE, VAULT_RESOURCE, WEB_APP_ID, WEB_APP_SECRET, WEB_REDIRECT_URI,
+    WEB_SIGNED_OUT_URI,
 };
 use crate::der::{self, CertificateFacts};
 use crate::keys;
@@ -78,7 +79,26 @@ const CONNECTOR_APP_ID: &str = "7f1b3d52-0000-4000-8000-00000000bf00";
 /// App id of Key Vault.
 const VAULT_APP_ID: &str = "cfa8b339-82a2-471a-a3c9-0fc0be7a4093";
 
-const RESOURCES: [Resource; 6] = [
+/// App id of the resource whose tokens are client assertions.
+const TOKEN_EXCHANGE_APP_ID: &str = "fb60f99c-7a34-4190-8149-302f77469936";
+
+const RESOURCES: [Resource; 8] = [
+    Resource {
+        id: TOKEN_EXCHANGE_APP_ID,
+        uris: &[TOKEN_EXCHANGE_RESOURCE],
+        audience: TOKEN_EXCHANGE_RESOURCE,
+        version: Version::V2,
+        scopes: &[],
+        roles: &[],
+    },
+    Resource {
+        id: AUTH_APP_ID,
+        uris: &[],
+        audience: AUTH_APP_ID,
+        version: Version::V2,
+        scopes: &["access_as_user"],
+        roles: &[],
+    },
     Resource {
         id: VAULT_APP_ID,
         uris: &[VAULT_RESOURCE],
@@ -151,6 +171,8 @@ pub(crate) struct App {
     redirect_uris: Vec<String>,
     secrets: Vec<Secret>,
     certificates: Vec<Certificate>,
+    /// The managed identity of [`RESOURCE_TENANT`] that it trusts, by its app id.
+    pub(crate) federated: Option<&'static str>,
 }
 
 #[derive(Debug, Clone)]
@@ -194,6 +216,7 @@ impl App {
             redirect_uris: Vec::new(),
             secrets,
             certificates: Vec::new(),
+            federated: None,
         }
     }
 
@@ -250,11 +273,19 @@ pub(crate) struct Directory {
 
 impl Directory {
     /// The registrations of the constants, full consent, and one generated certificate that both the bot and the
-    /// certificate app accept.
-    pub(crate) fn new() -> io::Result<Self> {
+    /// certificate app accept. When the bot is a managed identity, another registration takes its place in the sign-in.
+    pub(crate) fn new(bot_is_identity: bool) -> io::Result<Self> {
         let both: &[&str] = &[RESOURCE_TENANT, HOME_TENANT];
+        let sso = match bot_is_identity {
+            true => App { federated: Some(BOT_APP_ID), ..App::new(AUTH_APP_ID, "Sandbox Sign-in", both, &[]) },
+            false => App {
+                federated: Some(MANAGED_IDENTITY_APP_ID),
+                ..App::new(BOT_APP_ID, "Sandbox Bot", both, &[(BOT_APP_SECRET, false), (BOT_EXPIRED_SECRET, true)])
+            },
+        };
+        let sso_id = if bot_is_identity { AUTH_APP_ID } else { BOT_APP_ID };
         let apps = [
-            App::new(BOT_APP_ID, "Sandbox Bot", both, &[(BOT_APP_SECRET, false), (BOT_EXPIRED_SECRET, true)]),
+            sso,
             App::new(SERVICE_APP_ID, "Sandbox Service", both, &[(SERVICE_APP_SECRET, false)]),
             App::new(CERT_APP_ID, "Sandbox Certificate App", both, &[]),
             App::new(OTHER_APP_ID, "Sandbox Other App", &[RESOURCE_TENANT], &[(OTHER_APP_SECRET, false)])
@@ -270,12 +301,12 @@ impl Directory {
             },
         ];
         let consents = [
-            Consent::of_admin(BOT_APP_ID, GRAPH_APP_ID),
-            Consent::of_admin(BOT_APP_ID, SERVICE_APP_ID),
-            Consent::of_admin(BOT_APP_ID, BOT_APP_ID),
+            Consent::of_admin(sso_id, GRAPH_APP_ID),
+            Consent::of_admin(sso_id, SERVICE_APP_ID),
+            Consent::of_admin(sso_id, sso_id),
             Consent::of_admin(SERVICE_APP_ID, GRAPH_APP_ID),
             Consent::of_admin(SERVICE_APP_ID, FOUNDRY_APP_ID),
-            Consent::of_admin(TEAMS_CLIENT_ID, BOT_APP_ID),
+            Consent::of_admin(TEAMS_CLIENT_ID, sso_id),
             Consent::of_admin(WEB_APP_ID, GRAPH_APP_ID),
             Consent::of_admin(WEB_APP_ID, SERVICE_APP_ID),
             Consent::of_admin(CLI_APP_ID, GRAPH_APP_ID),
@@ -290,7 +321,10 @@ impl Directory {
             certificate_pem,
         };
         for app in [CERT_APP_ID, BOT_APP_ID] {
-            directory.add_certificate(app, &der).map_err(io::Error::other)?;
+            // A managed identity has none.
+            if directory.app(app).is_some() {
+                directory.add_certificate(app, &der).map_err(io::Error::other)?;
+            }
         }
         Ok(directory)
     }

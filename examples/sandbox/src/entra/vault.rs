@@ -1,4 +1,4 @@
-//! Key Vault with one certificate, whose key never leaves it.
+//! Key Vault with one certificate, whose key never leaves it, and one secret.
 
 use std::sync::Arc;
 
@@ -15,11 +15,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::directory::section;
-use crate::constants::{MANAGED_IDENTITY_APP_ID, RESOURCE_TENANT, VAULT_CERTIFICATE, VAULT_RESOURCE};
+use crate::constants::{
+    MANAGED_IDENTITY_APP_ID, RESOURCE_TENANT, VAULT_CERTIFICATE, VAULT_RESOURCE, VAULT_SECRET, VAULT_SECRET_VALUE,
+};
 use crate::state::Shared;
 use crate::tokens;
 
-/// The version of the one certificate and of its key.
+/// The version of the one certificate, of its key, and of the one secret.
 const VERSION: &str = "0123456789abcdef0123456789abcdef";
 
 /// Routes under `/vault`.
@@ -28,6 +30,10 @@ pub(crate) fn router() -> Router<Arc<Shared>> {
         .route("/vault/certificates/{name}", get(newest))
         .route("/vault/certificates/{name}/{version}", get(certificate))
         .route("/vault/keys/{name}/{version}/sign", post(sign))
+        .route("/vault/secrets/{name}", get(newest_secret))
+        // What the Azure SDKs send when they want the newest one.
+        .route("/vault/secrets/{name}/", get(newest_secret))
+        .route("/vault/secrets/{name}/{version}", get(secret))
 }
 
 #[derive(Deserialize)]
@@ -82,6 +88,52 @@ fn bundle(shared: &Shared, common: &Common, headers: &HeaderMap, name: &str, ver
             "id": format!("{vault}/certificates/{name}/policy"),
             "key_props": {"exportable": false, "kty": "RSA", "key_size": 2048, "reuse_key": false},
         },
+    }))
+    .into_response()
+}
+
+/// `GET secrets/{name}`: the newest version.
+async fn newest_secret(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<String>,
+    Query(common): Query<Common>,
+    headers: HeaderMap,
+) -> Response {
+    secret_bundle(&shared, &common, &headers, &name, None)
+}
+
+/// `GET secrets/{name}/{version}`.
+async fn secret(
+    State(shared): State<Arc<Shared>>,
+    Path((name, version)): Path<(String, String)>,
+    Query(common): Query<Common>,
+    headers: HeaderMap,
+) -> Response {
+    secret_bundle(&shared, &common, &headers, &name, Some(&version))
+}
+
+fn secret_bundle(shared: &Shared, common: &Common, headers: &HeaderMap, name: &str, version: Option<&str>) -> Response {
+    if let Err(refusal) = admit(shared, common, headers, "secrets getSecret") {
+        return *refusal;
+    }
+    if name != VAULT_SECRET || version.is_some_and(|version| version != VERSION) {
+        let asked = version.map_or_else(|| name.to_owned(), |version| format!("{name}/{version}"));
+        let text = format!(
+            "A secret with (name/id) {asked} was not found in this key vault. If you recently deleted this secret you \
+             may be able to recover it using the correct recovery command."
+        );
+        return failure(StatusCode::NOT_FOUND, "SecretNotFound", &text);
+    }
+    let made = shared.clock.now() - 86_400;
+    Json(json!({
+        "value": VAULT_SECRET_VALUE,
+        "contentType": "text/plain",
+        "id": format!("{}/vault/secrets/{name}/{VERSION}", shared.base_url()),
+        "attributes": {
+            "enabled": true, "created": made, "updated": made, "recoveryLevel": "Recoverable+Purgeable",
+            "recoverableDays": 90,
+        },
+        "tags": {},
     }))
     .into_response()
 }

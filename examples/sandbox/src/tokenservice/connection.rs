@@ -1,27 +1,27 @@
 //! The OAuth connections of the Azure Bot.
 
 use crate::constants::{
-    BOT_APP_ID, GRAPH_CONNECTION, GRAPH_RESOURCE, SERVICE_API_CONNECTION, SERVICE_APP_ID, SERVICE_CONNECTION,
-    SSO_APP_ID, User,
+    GRAPH_CONNECTION, GRAPH_RESOURCE, SERVICE_API_CONNECTION, SERVICE_APP_ID, SERVICE_CONNECTION, User,
 };
 use crate::entra::{self, App, OAuthError, Resource};
 use crate::state::Shared;
 use crate::tokens;
 
-/// One connection: whose token it holds. Its client is the bot's registration.
+/// One connection: whose token it holds. Its client is the single-sign-on registration.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Connection {
     /// Name in requests.
     pub(crate) name: &'static str,
-    resource: &'static str,
+    /// The single-sign-on registration itself when there is none.
+    resource: Option<&'static str>,
     scopes: &'static str,
 }
 
 /// All connections, the default one first.
 pub(crate) const CONNECTIONS: [Connection; 3] = [
-    Connection { name: SERVICE_CONNECTION, resource: SSO_APP_ID, scopes: "access_as_user" },
-    Connection { name: SERVICE_API_CONNECTION, resource: SERVICE_APP_ID, scopes: "access_as_user" },
-    Connection { name: GRAPH_CONNECTION, resource: GRAPH_RESOURCE, scopes: "User.Read" },
+    Connection { name: SERVICE_CONNECTION, resource: None, scopes: "access_as_user" },
+    Connection { name: SERVICE_API_CONNECTION, resource: Some(SERVICE_APP_ID), scopes: "access_as_user" },
+    Connection { name: GRAPH_CONNECTION, resource: Some(GRAPH_RESOURCE), scopes: "User.Read" },
 ];
 
 /// The connection of this name; names are case-sensitive.
@@ -30,15 +30,19 @@ pub(crate) fn find(name: &str) -> Option<&'static Connection> {
 }
 
 impl Connection {
+    fn resource(&self, shared: &Shared) -> Option<&'static Resource> {
+        entra::resource(self.resource.unwrap_or_else(|| shared.sso_app_id()))
+    }
+
     /// A token of this connection for a user, if consent and conditions allow it.
     pub(crate) fn issue(&self, shared: &Shared, user: &User) -> Result<String, OAuthError> {
-        issue(shared, user, entra::resource(self.resource), self.scopes)
+        issue(shared, user, self.resource(shared), self.scopes)
     }
 }
 
 /// The registration behind every connection.
 pub(crate) fn client(shared: &Shared) -> Option<App> {
-    shared.directory().app(BOT_APP_ID).cloned()
+    shared.directory().app(shared.sso_app_id()).cloned()
 }
 
 /// A token of any resource for a user.
