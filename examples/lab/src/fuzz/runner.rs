@@ -15,7 +15,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{HANG, Target, lock};
+use super::{HANG, Target, lock, mutate};
 use crate::{Fault, Random, world};
 
 /// What a target does with an input.
@@ -23,8 +23,15 @@ pub trait Harness {
     /// Inputs to begin with.
     fn seeds(&self) -> Vec<Vec<u8>>;
 
-    /// Another input, made of two.
-    fn mutate(&mut self, random: &mut Random, base: &[u8], other: &[u8]) -> Vec<u8>;
+    /// Another input, made of two. Inputs are JSON unless a target says otherwise.
+    fn mutate(&mut self, random: &mut Random, base: &[u8], other: &[u8]) -> Vec<u8> {
+        let mut input = base.to_vec();
+        match random.once_in(4) {
+            true => mutate::bytes(random, &mut input, other),
+            false => mutate::json(random, &mut input, other),
+        }
+        input
+    }
 
     /// Gives the input to the code under test.
     ///

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::{Harness, Seen, corpus, mutate},
-    support::{Answer, CANARY, PAUSES, Simulated, clock, hash, signed_part, silent},
+    support::{Answer, CANARY, Simulated, clock, hash, signed_part, silent},
 };
 use crate::{
     Fault, Random,
@@ -141,15 +141,6 @@ impl Harness for Body {
         self.seeds.clone()
     }
 
-    fn mutate(&mut self, random: &mut Random, base: &[u8], other: &[u8]) -> Vec<u8> {
-        let mut input = base.to_vec();
-        match random.below(4) {
-            0 => mutate::bytes(random, &mut input, other),
-            _ => mutate::json(random, &mut input, other),
-        }
-        input
-    }
-
     fn run(&mut self, input: &[u8]) -> Result<Seen, String> {
         let shape = json_shape(input);
         if let Ok(activity) = Activity::from_json(input) {
@@ -229,23 +220,13 @@ impl Harness for Connector {
         .collect()
     }
 
-    fn mutate(&mut self, random: &mut Random, base: &[u8], other: &[u8]) -> Vec<u8> {
-        let mut input = base.to_vec();
-        match random.below(3) {
-            0 => mutate::bytes(random, &mut input, other),
-            _ => mutate::json(random, &mut input, other),
-        }
-        input
-    }
-
     fn run(&mut self, input: &[u8]) -> Result<Seen, String> {
         let number = hash(input);
-        let status = [200, 201, 202, 204, 400, 401, 403, 404, 412, 413, 429, 500, 502, 503, 504, 302]
-            .get(usize::try_from(number % 16).unwrap_or(0))
-            .copied()
-            .unwrap_or(200);
-        let pause = PAUSES.get(usize::try_from(number / 16).unwrap_or(0) % PAUSES.len()).copied().unwrap_or_default();
-        self.answer.set(status, pause.to_vec(), input);
+        let status = self.answer.set_any(
+            number,
+            &[200, 201, 202, 204, 400, 401, 403, 404, 412, 413, 429, 500, 502, 503, 504, 302],
+            input,
+        );
         let sent = self.runtime.run(async {
             match number.is_multiple_of(3) {
                 true => self.client.send(&self.at, &self.activity).await,

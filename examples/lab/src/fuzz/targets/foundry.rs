@@ -11,7 +11,7 @@ use foundry_client::{
 
 use super::{
     super::{Harness, Seen, corpus, mutate},
-    support::{Answer, CANARY, PAUSES, Simulated, clock, hash, silent},
+    support::{Answer, CANARY, Simulated, clock, hash, silent},
 };
 use crate::{Fault, Random};
 
@@ -101,15 +101,6 @@ impl Harness for Body {
         self.seeds.clone()
     }
 
-    fn mutate(&mut self, random: &mut Random, base: &[u8], other: &[u8]) -> Vec<u8> {
-        let mut input = base.to_vec();
-        match random.below(4) {
-            0 => mutate::bytes(random, &mut input, other),
-            _ => mutate::json(random, &mut input, other),
-        }
-        input
-    }
-
     fn run(&mut self, input: &[u8]) -> Result<Seen, String> {
         let raw = RawJson::from_bytes(Bytes::copy_from_slice(input));
         if let Ok(raw) = &raw {
@@ -169,23 +160,13 @@ impl Harness for Answers {
         self.seeds.clone()
     }
 
-    fn mutate(&mut self, random: &mut Random, base: &[u8], other: &[u8]) -> Vec<u8> {
-        let mut input = base.to_vec();
-        match random.below(4) {
-            0 => mutate::bytes(random, &mut input, other),
-            _ => mutate::json(random, &mut input, other),
-        }
-        input
-    }
-
     fn run(&mut self, input: &[u8]) -> Result<Seen, String> {
         let number = hash(input);
-        let status = [200, 200, 400, 401, 403, 404, 408, 409, 412, 422, 424, 429, 500, 502, 503, 504]
-            .get(usize::try_from(number % 16).unwrap_or(0))
-            .copied()
-            .unwrap_or(200);
-        let pause = PAUSES.get(usize::try_from(number / 16).unwrap_or(0) % PAUSES.len()).copied().unwrap_or_default();
-        self.answer.set(status, pause.to_vec(), input);
+        let status = self.answer.set_any(
+            number,
+            &[200, 200, 400, 401, 403, 404, 408, 409, 412, 422, 424, 429, 500, 502, 503, 504],
+            input,
+        );
         let request = CreateResponse::new().agent("helpdesk").text("hello");
         match self.runtime.run(self.client.responses().create(request))? {
             Ok(_) if status != 200 => Err(format!("a response out of an answer with status {status}")),

@@ -9,7 +9,7 @@ use entra_auth::{
 use serde_json::json;
 
 use super::{
-    super::{Harness, Seen, mutate},
+    super::{Harness, Seen},
     support::{Answer, Simulated, clock, hash},
 };
 use crate::{
@@ -68,15 +68,6 @@ impl Harness for Keys {
         self.seeds.clone()
     }
 
-    fn mutate(&mut self, random: &mut Random, base: &[u8], other: &[u8]) -> Vec<u8> {
-        let mut input = base.to_vec();
-        match random.below(3) {
-            0 => mutate::bytes(random, &mut input, other),
-            _ => mutate::json(random, &mut input, other),
-        }
-        input
-    }
-
     fn run(&mut self, input: &[u8]) -> Result<Seen, String> {
         let keys = match StaticKeys::from_jwks(input) {
             Ok(keys) => keys,
@@ -106,7 +97,7 @@ impl Harness for Keys {
 impl Keys {
     /// The same document over a transport: usable, too, and for any key id without a surprise.
     fn fetched(&self, input: &[u8]) -> Result<(), String> {
-        self.answer.set(200, Vec::new(), input);
+        self.answer.set(200, &[], input);
         let answer = Arc::clone(&self.answer);
         let found = self.runtime.run(async move {
             let url = METADATA.parse().map_err(|_| "no URL")?;

@@ -7,7 +7,7 @@ use serde_json::json;
 use url::Url;
 
 use super::{
-    super::{Harness, Seen, mutate},
+    super::{Harness, Seen},
     support::{Answer, Simulated},
 };
 use crate::{
@@ -61,17 +61,8 @@ impl Harness for Documents {
         self.seeds.clone()
     }
 
-    fn mutate(&mut self, random: &mut Random, base: &[u8], other: &[u8]) -> Vec<u8> {
-        let mut input = base.to_vec();
-        match random.below(3) {
-            0 => mutate::bytes(random, &mut input, other),
-            _ => mutate::json(random, &mut input, other),
-        }
-        input
-    }
-
     fn run(&mut self, input: &[u8]) -> Result<Seen, String> {
-        self.answer.set(200, Vec::new(), input);
+        self.answer.set(200, &[], input);
         let keys = self.keys()?;
         let (configuration, authority) = self.discovered(input)?;
         let class = format!("{keys} {configuration} {authority}");
@@ -109,7 +100,7 @@ impl Documents {
         let tenant = TENANT.parse().map_err(|_| "no tenant")?;
         // Every question gets these bytes.
         let everything = Arc::new(Answer::default());
-        everything.set(200, Vec::new(), input);
+        everything.set(200, &[], input);
         let (configuration, instance) = self.runtime.run(async {
             let discovery = Discovery::new(everything.clone());
             (discovery.openid_configuration(&authority, &tenant).await, discovery.authority_of_host(HOST).await)

@@ -162,7 +162,7 @@ impl Addresses {
     fn project(&self, text: &str) -> Result<bool, String> {
         let builder = FoundryClient::builder(text).credential(self.credential.clone()).transport(self.answer.clone());
         let Ok(client) = builder.retry(RetryPolicy::never()).build() else { return Ok(false) };
-        self.answer.set(404, Vec::new(), b"{}");
+        self.answer.set(404, &[], b"{}");
         drop(self.runtime.run(client.responses().create(CreateResponse::new().text("x")))?);
         for address in self.answer.asked() {
             let url = Url::parse(&address).map_err(|_| "a request to something that is no URL")?;

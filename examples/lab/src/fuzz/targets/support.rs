@@ -58,7 +58,7 @@ pub(super) struct Answer {
 #[derive(Debug, Default)]
 struct State {
     status: u16,
-    headers: Vec<(&'static str, &'static str)>,
+    headers: &'static [(&'static str, &'static str)],
     body: Bytes,
     /// For addresses that end like this there is another body.
     special: Option<(String, Bytes)>,
@@ -66,12 +66,21 @@ struct State {
 }
 
 impl Answer {
-    pub(super) fn set(&self, status: u16, headers: Vec<(&'static str, &'static str)>, body: &[u8]) {
+    pub(super) fn set(&self, status: u16, headers: &'static [(&'static str, &'static str)], body: &[u8]) {
         let mut state = lock(&self.state);
         state.status = status;
         state.headers = headers;
         state.body = Bytes::copy_from_slice(body);
         state.asked.clear();
+    }
+
+    /// Answers with one of these statuses and a pause, both by this number; returns the status.
+    pub(super) fn set_any(&self, number: u64, statuses: &[u16], body: &[u8]) -> u16 {
+        let place = |number: u64, of: usize| usize::try_from(number).unwrap_or(0) % of;
+        let status = statuses[place(number, statuses.len())];
+        let round = number / statuses.len() as u64;
+        self.set(status, PAUSES[place(round, PAUSES.len())], body);
+        status
     }
 
     pub(super) fn special(&self, end: &str, body: Vec<u8>) {
@@ -95,7 +104,7 @@ impl HttpTransport for Answer {
             None => (state.status, state.body.clone()),
         };
         let mut answer = Response::builder().status(status).header(header::CONTENT_TYPE, "application/json");
-        for (name, value) in &state.headers {
+        for (name, value) in state.headers {
             answer = answer.header(*name, *value);
         }
         state.asked.push(address);
@@ -104,7 +113,7 @@ impl HttpTransport for Answer {
 }
 
 /// Headers that ask for a pause, or for nonsense.
-pub(super) const PAUSES: &[&[(&str, &str)]] = &[
+const PAUSES: &[&[(&str, &str)]] = &[
     &[],
     &[("retry-after", "1")],
     &[("retry-after", "-5")],

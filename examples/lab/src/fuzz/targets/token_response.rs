@@ -6,8 +6,8 @@ use entra_auth::{ConfidentialClient, RetryPolicy, Secret, TokenCredential, Token
 use serde_json::json;
 
 use super::{
-    super::{Harness, Seen, mutate},
-    support::{Answer, CANARY, PAUSES, Simulated, clock, hash, silent},
+    super::{Harness, Seen},
+    support::{Answer, CANARY, Simulated, clock, hash, silent},
 };
 use crate::{
     Fault, Random,
@@ -57,23 +57,10 @@ impl Harness for Responses {
         .collect()
     }
 
-    fn mutate(&mut self, random: &mut Random, base: &[u8], other: &[u8]) -> Vec<u8> {
-        let mut input = base.to_vec();
-        match random.below(4) {
-            0 => mutate::bytes(random, &mut input, other),
-            _ => mutate::json(random, &mut input, other),
-        }
-        input
-    }
-
     fn run(&mut self, input: &[u8]) -> Result<Seen, String> {
         let number = hash(input);
-        let status = [200, 200, 200, 200, 200, 400, 401, 403, 429, 500, 503, 302, 204]
-            .get(usize::try_from(number % 13).unwrap_or(0))
-            .copied()
-            .unwrap_or(200);
-        let pause = PAUSES.get(usize::try_from(number / 13).unwrap_or(0) % PAUSES.len()).copied().unwrap_or_default();
-        self.answer.set(status, pause.to_vec(), input);
+        let status =
+            self.answer.set_any(number, &[200, 200, 200, 200, 200, 400, 401, 403, 429, 500, 503, 302, 204], input);
         let (tenant, client) = (TENANT.parse().map_err(|_| "no tenant")?, CLIENT.parse().map_err(|_| "no client")?);
         let builder = ConfidentialClient::builder(tenant, client, Secret::new("secret"));
         let builder = builder.transport(self.answer.clone()).clock(self.clock.clone()).retry(RetryPolicy::never());
