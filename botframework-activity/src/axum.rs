@@ -81,6 +81,18 @@ impl IntoResponse for InboundError {
     }
 }
 
+/// Status 200 and the events as they come.
+#[cfg(feature = "connector")]
+impl IntoResponse for crate::ReplyEvents {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::from_stream(self));
+        let headers = response.headers_mut();
+        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(Self::CONTENT_TYPE));
+        headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+}
+
 /// The body, or as much of it as shows that it is too large.
 async fn read(body: Body, limit: usize) -> Result<Vec<u8>, InboundError> {
     let mut stream = body.into_data_stream();

@@ -20,7 +20,7 @@ use super::{
     error::{Delivery, SendError, SendErrorKind},
     rates::Rates,
 };
-use crate::ServiceUrl;
+use crate::{ChannelCloud, ServiceUrl};
 
 /// What all calls of a client share.
 pub(super) struct Settings {
@@ -38,6 +38,7 @@ pub(super) struct Settings {
     /// What an agent adds to every request.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) downloads: DownloadHosts,
+    pub(super) cloud: ChannelCloud,
 }
 
 pub(super) struct Call<'a> {
@@ -56,9 +57,14 @@ pub(super) struct Call<'a> {
 /// A failed attempt, and the challenge that came with a 401.
 type Failure = (SendError, Option<ClaimsChallenge>);
 
+/// Where the requests of a call go. Its origin is the only one that the token may go to.
+struct Target {
+    uri: Uri,
+    audience: Audience,
+}
+
 impl Call<'_> {
-    /// `audience` holds the only origin that the token may go to.
-    pub(super) async fn run<T: Outcome>(self, audience: &Audience) -> Result<T, SendError> {
+    pub(super) async fn run<T: Outcome>(self) -> Result<T, SendError> {
         let span = tracing::info_span!(
             "connector.request",
             operation = self.operation.name,
@@ -69,7 +75,7 @@ impl Call<'_> {
             attempts = Empty,
             error.r#type = Empty,
         );
-        let result = self.attempts(audience, &span).instrument(span.clone()).await;
+        let result = self.attempts(&span).instrument(span.clone()).await;
         let result = result.map_err(|error| error.idempotent(self.operation.idempotent));
         if let Err(error) = &result {
             let (kind, delivery) = (format!("{:?}", error.kind()), error.delivery());
@@ -79,8 +85,10 @@ impl Call<'_> {
         result
     }
 
-    async fn attempts<T: Outcome>(&self, audience: &Audience, span: &Span) -> Result<T, SendError> {
+    async fn attempts<T: Outcome>(&self, span: &Span) -> Result<T, SendError> {
         let end = Instant::now() + self.settings.deadline;
+        let mut target = self.target(self.service_url, self.uri.clone())?;
+        let mut moved = false;
         let mut token = self.token(TokenRequest::new(self.settings.scopes.clone()), end).await?;
         let mut renewed = false;
         let mut doubt = false;
@@ -88,13 +96,22 @@ impl Call<'_> {
         loop {
             span.record("attempts", attempt);
             self.wait_for_its_turn(end).await.map_err(|error| error.after_doubt(doubt))?;
-            let (error, challenge) = match self.attempt(&token, audience, end, span).await {
+            let (error, challenge) = match self.attempt(&token, &target, end, span).await {
                 Ok(outcome) => return Ok(outcome),
                 Err(failure) => failure,
             };
             if error.kind() == SendErrorKind::Unauthorized && !renewed {
                 renewed = true;
                 token = self.renew(token, challenge, error, end).await.map_err(|error| error.after_doubt(doubt))?;
+                continue;
+            }
+            if error.kind() == SendErrorKind::WrongHost
+                && !moved
+                && let Some(elsewhere) = self.elsewhere()
+            {
+                tracing::debug!("the tenant is served by another host of the cloud");
+                (target, moved) = (elsewhere, true);
+                span.record("server.address", target.uri.host());
                 continue;
             }
             if self.operation.method == Method::DELETE
@@ -117,6 +134,22 @@ impl Call<'_> {
             }
             attempt += 1;
         }
+    }
+
+    /// The address of the call is below the service URL, whose origin the token may go to.
+    fn target(&self, service_url: &ServiceUrl, uri: Uri) -> Result<Target, SendError> {
+        let audience = Audience::new(self.settings.scopes.clone(), [service_url.url()])
+            .map_err(|error| SendError::invalid().with_source(error))?;
+        Ok(Target { uri, audience })
+    }
+
+    /// Where a tenant of the GCC is served whose conversation was looked for at the public host. The address is the
+    /// cloud's own; nothing of it comes from the answer.
+    fn elsewhere(&self) -> Option<Target> {
+        let url = self.service_url.in_gcc(self.settings.cloud)?;
+        let mut parts = self.uri.clone().into_parts();
+        parts.authority = Some(url.host().parse().ok()?);
+        self.target(&url, Uri::from_parts(parts).ok()?).ok()
     }
 
     /// Waits until the documented rates let this call through: those of its conversation, then those of its tenant.
@@ -173,13 +206,13 @@ impl Call<'_> {
     async fn attempt<T: Outcome>(
         &self,
         token: &AccessToken,
-        audience: &Audience,
+        target: &Target,
         end: Instant,
         span: &Span,
     ) -> Result<T, Failure> {
         let deadline = (Instant::now() + self.settings.attempt_timeout).min(end);
-        let mut request = self.request(deadline);
-        token.authorize(&mut request, audience).map_err(|error| (SendError::token(error), None))?;
+        let mut request = self.request(&target.uri, deadline);
+        token.authorize(&mut request, &target.audience).map_err(|error| (SendError::token(error), None))?;
         let response = timeout_at(deadline, self.settings.transport.send(request))
             .await
             .unwrap_or_else(|_| Err(TransportErrorKind::Timeout.into()))
@@ -203,11 +236,11 @@ impl Call<'_> {
         Ok(outcome)
     }
 
-    fn request(&self, deadline: Instant) -> Request<Body> {
+    fn request(&self, uri: &Uri, deadline: Instant) -> Request<Body> {
         const AGENT: &str = concat!("botframework-activity/", env!("CARGO_PKG_VERSION"));
         let mut request = Request::new(Body::from(self.body.clone()));
         *request.method_mut() = self.operation.method.clone();
-        request.uri_mut().clone_from(&self.uri);
+        request.uri_mut().clone_from(uri);
         let headers = request.headers_mut();
         headers.insert(ACCEPT, HeaderValue::from_static(self.accept));
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));

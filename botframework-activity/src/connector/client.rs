@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use entra_auth::{Audience, BuildError, Clock, HttpTransport, RetryPolicy, Scopes, SystemClock, TokenCredential};
+use entra_auth::{BuildError, Clock, HttpTransport, RetryPolicy, Scopes, SystemClock, TokenCredential};
 use http::Uri;
 
 use super::{
@@ -23,7 +23,8 @@ use crate::{Activity, ChannelCloud, ServiceUrl};
 ///
 /// A call is tried again when that cannot make a second message: nothing was sent, 412, 429, or 503 with `Retry-After`;
 /// updates and deletes also after time-outs, broken connections, 500, 502 and 504. A 401 is answered once with a fresh
-/// token.
+/// token. A call of the public host of Teams for a tenant of the GCC (403 `InvalidBotApiHost`) goes once more to the
+/// GCC's host, in the clouds whose host that is.
 /// [Connector API](https://learn.microsoft.com/azure/bot-service/rest-api/bot-framework-rest-connector-api-reference)
 ///
 /// ```
@@ -195,7 +196,6 @@ impl ConnectorClient {
         uri: Uri,
     ) -> Asking<'a> {
         Asking {
-            service_url,
             call: Call {
                 settings: &self.0,
                 operation,
@@ -221,7 +221,6 @@ impl ConnectorClient {
 
 /// A request that is being put together.
 pub(super) struct Asking<'a> {
-    service_url: &'a ServiceUrl,
     call: Call<'a>,
 }
 
@@ -256,10 +255,7 @@ impl<'a> Asking<'a> {
     }
 
     pub(super) async fn run<T: Outcome>(self) -> Result<T, SendError> {
-        // The address of the call is below the service URL, so its origin is the only one that the token may go to.
-        let audience = Audience::new(self.call.settings.scopes.clone(), [self.service_url.url()])
-            .map_err(|error| SendError::invalid().with_source(error))?;
-        self.call.run(&audience).await
+        self.call.run().await
     }
 }
 
@@ -397,6 +393,7 @@ impl ConnectorClientBuilder {
             rates: Rates::new(self.rates),
             headers: self.agent.map(AgentIdentity::into_headers).unwrap_or_default(),
             downloads,
+            cloud: self.cloud,
         })))
     }
 }

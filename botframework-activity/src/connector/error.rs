@@ -55,7 +55,8 @@ pub enum SendErrorKind {
     Blocked,
     /// 403 or 404: the bot is not installed in this conversation. Wait for an installation update.
     NotInstalled,
-    /// 403: this tenant is served from another host. Use the service URL of a newer activity.
+    /// 403: this tenant is served from another host, and the call could not be made there: the service URL is not that of
+    /// the public host of Teams, or the GCC's host refused it too. Use the service URL of a newer activity.
     WrongHost,
     /// 403 of another kind: missing permissions, writes blocked, streaming not allowed. Do not retry.
     Forbidden,

@@ -1,5 +1,10 @@
 use entra_auth::Cloud;
 
+/// The connector of Teams in the worldwide cloud.
+pub(super) const PUBLIC_TEAMS: &str = "smba.trafficmanager.net";
+/// That of the US government community cloud, which has it beside the worldwide one.
+pub(super) const GCC_TEAMS: &str = "smba.infra.gcc.teams.microsoft.com";
+
 /// The cloud a bot is registered in: fixes who signs its requests and where its answers may go.
 ///
 /// The values are those of
@@ -116,7 +121,7 @@ impl ChannelCloud {
     /// never a suffix.
     pub(super) const fn hosts(self) -> &'static [&'static str] {
         match self {
-            Self::Public | Self::Gcc => &["smba.trafficmanager.net", "smba.infra.gcc.teams.microsoft.com"],
+            Self::Public | Self::Gcc => &[PUBLIC_TEAMS, GCC_TEAMS],
             Self::GccHigh => &["smba.infra.gov.teams.microsoft.us"],
             Self::Dod => &["smba.infra.dod.teams.microsoft.us"],
             Self::China => &[],

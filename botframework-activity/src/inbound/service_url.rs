@@ -9,6 +9,8 @@ use entra_auth::{BuildError, TenantId, is_loopback};
 use url::{Host, Url};
 
 use super::ChannelCloud;
+#[cfg(feature = "connector")]
+use super::cloud::{GCC_TEAMS, PUBLIC_TEAMS};
 
 /// The address of a connector that the bot's token may be sent to.
 ///
@@ -100,6 +102,19 @@ impl ServiceUrl {
         let mut url = self.0.clone();
         url.set_path(&path);
         url
+    }
+
+    /// The same address at the host of the GCC, for an address at the public host of Teams, when both hosts are the
+    /// cloud's.
+    #[cfg(feature = "connector")]
+    pub(crate) fn in_gcc(&self, cloud: ChannelCloud) -> Option<Self> {
+        let hosts = ConnectorHosts::of(cloud);
+        if self.host() != PUBLIC_TEAMS || !hosts.allows(self) {
+            return None;
+        }
+        let mut url = self.0.clone();
+        url.set_host(Some(GCC_TEAMS)).ok()?;
+        Some(Self(url)).filter(|url| hosts.allows(url))
     }
 
     pub(super) fn parse(text: &str) -> Result<Self, Malformed> {
@@ -314,6 +329,30 @@ mod tests {
             assert_eq!(parse(text).as_deref(), expected, "{text}");
         }
         assert_eq!(parse(&format!("https://smba.trafficmanager.net/{}", "a".repeat(MAX_LENGTH))), None);
+    }
+
+    #[cfg(feature = "connector")]
+    #[test]
+    fn only_the_public_host_of_teams_has_a_twin_in_the_gcc() {
+        let twin = |url: &str, cloud| Some(ServiceUrl::parse(url).unwrap().in_gcc(cloud)?.as_str().to_owned());
+        let url = "https://smba.trafficmanager.net/amer/1a2b3c4d-0000-0000-0000-00000000000a/";
+        let expected = "https://smba.infra.gcc.teams.microsoft.com/amer/1a2b3c4d-0000-0000-0000-00000000000a";
+        for cloud in [ChannelCloud::Public, ChannelCloud::Gcc] {
+            assert_eq!(twin(url, cloud).as_deref(), Some(expected));
+        }
+        for (url, cloud) in [
+            (url, ChannelCloud::GccHigh),
+            (url, ChannelCloud::Dod),
+            (url, ChannelCloud::China),
+            ("https://smba.infra.gcc.teams.microsoft.com/teams", ChannelCloud::Public),
+            ("http://smba.trafficmanager.net/amer", ChannelCloud::Public),
+            ("https://smba.trafficmanager.net:8443/amer", ChannelCloud::Public),
+            ("https://evil.trafficmanager.net/amer", ChannelCloud::Public),
+            ("https://127.0.0.1/amer", ChannelCloud::Public),
+            ("https://webchat.botframework.com/", ChannelCloud::Public),
+        ] {
+            assert_eq!(twin(url, cloud), None, "{url} {cloud:?}");
+        }
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Answers that grow before the user's eyes.
 
+mod events;
 mod refusal;
 mod state;
 mod teams;
 
 pub use self::{
+    events::{ReplyError, ReplyEvents, ReplySender},
     refusal::StreamRefusal,
     state::StreamPace,
     teams::{Streamed, TeamsStream},

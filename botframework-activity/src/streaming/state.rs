@@ -137,6 +137,12 @@ impl StreamState {
         }
     }
 
+    /// A stream that has not begun, whose id is not the channel's business.
+    #[cfg(feature = "turns")]
+    pub(crate) fn named(pace: StreamPace, id: String) -> Self {
+        Self { id: Some(id), ..Self::new(pace) }
+    }
+
     /// No stream: typing, and one message.
     pub(crate) fn plain(pace: StreamPace) -> Self {
         Self { phase: Phase::Plain, ..Self::new(pace) }
@@ -250,7 +256,8 @@ impl StreamState {
         self.marked(activity, kind, Some(self.sequence))
     }
 
-    fn last(&self, activity: Activity) -> Activity {
+    /// The activity as the end of the stream.
+    pub(crate) fn last(&self, activity: Activity) -> Activity {
         self.marked(activity, StreamType::FINAL, None)
     }
 

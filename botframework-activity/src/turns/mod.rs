@@ -3,6 +3,7 @@
 #[cfg(feature = "conformance")]
 #[cfg_attr(docsrs, doc(cfg(feature = "conformance")))]
 pub mod conformance;
+mod events;
 mod memory;
 mod queue;
 mod record;

@@ -3,16 +3,20 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 use entra_auth::{CorrelationId, Sealer};
 use tokio::{
     select,
-    sync::{Mutex, Semaphore, watch},
+    sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch},
     task::JoinHandle,
     time::{sleep, timeout},
 };
+use tracing::Instrument as _;
 
 use super::{
     Accepted, HandlerError, Lane, MemoryTurnQueue, NewTurn, Notice, Outcome, QueueError, QueueErrorKind, Reply, Turn,
-    TurnId, TurnQueue, queue::LANE_LIMIT, record::payload_place, work,
+    TurnId, TurnQueue, events, queue::LANE_LIMIT, record::payload_place, turn::Hooks, work,
 };
-use crate::{Activity, ActivityType, ChannelPolicy, ConnectorClient, DeliveryMode, ExpectedReplies, VerifiedActivity};
+use crate::{
+    Activity, ActivityType, ChannelPolicy, ConnectorClient, DeliveryMode, ExpectedReplies, ReplyEvents,
+    VerifiedActivity,
+};
 
 /// Runs turns: takes activities in, leases them one by one for each conversation, runs the handler under a deadline and
 /// delivers what it answers.
@@ -37,6 +41,7 @@ use crate::{Activity, ActivityType, ChannelPolicy, ConnectorClient, DeliveryMode
 /// );
 /// match runner.accept(&activity).await? {
 ///     Received::Replies(replies) => println!("200 with {} answers", replies.activities.len()),
+///     Received::Events(events) => println!("200 with the body {events:?}"),
 ///     _ => println!("200"),
 /// }
 /// runner.shutdown(std::time::Duration::from_secs(25)).await;
@@ -112,6 +117,9 @@ pub enum Received {
     Busy,
     /// The answers, which are the body of the response (`deliveryMode: expectReplies`).
     Replies(ExpectedReplies),
+    /// The answers as they come, which are the body of the response (`deliveryMode: stream`). The turn is given up when
+    /// it is dropped.
+    Events(ReplyEvents),
 }
 
 /// How long a request waits for the queue, so that the channel gets its answer in time.
@@ -163,8 +171,8 @@ impl TurnRunner {
 
     /// Takes an activity in. Returns as soon as the queue has it, whatever handlers are doing.
     ///
-    /// The exception is `deliveryMode: expectReplies`: the answer is the body of the response, so the handler runs at
-    /// once, outside the queue, and is waited for. Such a request is not recognised as a duplicate.
+    /// The exceptions are `deliveryMode: expectReplies` and `stream`: the answer is the body of the response, so the
+    /// handler runs at once, outside the queue, and is waited for. Such a request is not recognised as a duplicate.
     ///
     /// # Errors
     ///
@@ -177,6 +185,9 @@ impl TurnRunner {
         }
         if activity.delivery_mode == Some(DeliveryMode::EXPECT_REPLIES) {
             return self.inline(activity).await.map(Received::Replies);
+        }
+        if activity.delivery_mode == Some(DeliveryMode::STREAM) {
+            return self.streamed(activity).await.map(Received::Events);
         }
         let limit = match self.0.settings.overlap {
             Overlap::Queue => LANE_LIMIT,
@@ -279,13 +290,34 @@ impl TurnRunner {
     }
 
     async fn inline(&self, activity: &VerifiedActivity) -> Result<ExpectedReplies, QueueError> {
-        let permit = Arc::clone(&self.0.turns).acquire_owned().await.map_err(|_| QueueErrorKind::Unavailable)?;
-        self.check_running()?;
-        let id = TurnId::of(activity).unwrap_or_else(|| TurnId::new(format!("once:{}", CorrelationId::random())));
-        let turn = Turn::new(activity.clone(), id, 1, Reply::Inline, None);
+        let (turn, permit) = self.inline_turn(activity).await?;
         let replies = Box::pin(work::inline(&self.0, turn)).await;
         drop(permit);
         Ok(replies)
+    }
+
+    async fn streamed(&self, activity: &VerifiedActivity) -> Result<ReplyEvents, QueueError> {
+        let (turn, permit) = self.inline_turn(activity).await?;
+        let (replies, events) = ReplyEvents::channel();
+        let shared = Arc::clone(&self.0);
+        tokio::spawn(
+            async move {
+                Box::pin(events::run(&shared, turn, replies)).await;
+                drop(permit);
+            }
+            .in_current_span(),
+        );
+        Ok(events)
+    }
+
+    async fn inline_turn(
+        &self,
+        activity: &VerifiedActivity,
+    ) -> Result<((Turn, Hooks), OwnedSemaphorePermit), QueueError> {
+        let permit = Arc::clone(&self.0.turns).acquire_owned().await.map_err(|_| QueueErrorKind::Unavailable)?;
+        self.check_running()?;
+        let id = TurnId::of(activity).unwrap_or_else(|| TurnId::new(format!("once:{}", CorrelationId::random())));
+        Ok((Turn::new(activity.clone(), id, 1, Reply::Inline, None), permit))
     }
 
     fn tell_busy(&self, activity: &VerifiedActivity) {

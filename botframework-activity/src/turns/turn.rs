@@ -47,7 +47,8 @@ pub enum Reply {
     /// A message that grows before the user's eyes; see [`Turn::stream`]. Only where the runner was told to
     /// ([`TurnRunnerBuilder::streaming`](crate::TurnRunnerBuilder::streaming)) and the chat takes it.
     Stream,
-    /// The body of the HTTP response (`deliveryMode: expectReplies`). Nothing is seen before the answer.
+    /// The body of the HTTP response. With `deliveryMode: expectReplies` nothing is seen before the answer; with
+    /// `deliveryMode: stream` the answer grows there, at most ten times a second.
     Inline,
 }
 
@@ -150,13 +151,13 @@ impl Turn {
     }
 
     /// Shows something before the answer is ready: it becomes the content of the placeholder. Several within two
-    /// seconds become one update; the latest counts. Does nothing when the answer is [`Reply::Inline`].
+    /// seconds become one update; the latest counts. Does nothing with `deliveryMode: expectReplies`.
     pub fn show(&self, activity: Activity) {
         self.0.shows.send_replace(Some(activity));
     }
 
-    /// Shows more of the answer's text, where the answer is a [`Reply::Stream`]; elsewhere the user sees that the bot is
-    /// typing. The text of the answer must begin with everything that was pushed; when it does not, the message is
+    /// Shows more of the answer's text, where the answer is a [`Reply::Stream`] or a response with `deliveryMode: stream`;
+    /// elsewhere the user sees that the bot is typing. The text of the answer must begin with everything that was pushed; when it does not, the message is
     /// changed in the end.
     pub fn push(&self, delta: &str) {
         self.0.texts.send_modify(|text| text.push_str(delta));

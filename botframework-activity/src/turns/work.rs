@@ -84,11 +84,22 @@ pub(super) async fn inline(shared: &Inner, turn: (Turn, Hooks)) -> ExpectedRepli
         }
     };
     drop(hooks);
+    ExpectedReplies {
+        activities: inline_answer(shared, &activity, stopped)
+            .into_iter()
+            .map(|answer| answer.reply_to(&activity))
+            .collect(),
+        ..ExpectedReplies::default()
+    }
+}
+
+/// What goes into the response of a turn that ended so.
+pub(super) fn inline_answer(shared: &Inner, activity: &VerifiedActivity, stopped: Stopped) -> Option<Activity> {
     let say = |notice: Notice<'_>| {
         tracing::warn!(notice = notice.as_str(), "a turn was not answered");
-        (shared.voice)(notice, &activity)
+        (shared.voice)(notice, activity)
     };
-    let answer = match stopped.verdict() {
+    match stopped.verdict() {
         Verdict::Outcome(Outcome::Answer(answer)) => Some(*answer),
         Verdict::Outcome(Outcome::Silent | Outcome::Parked) => None,
         Verdict::Outcome(Outcome::Again { .. }) | Verdict::Abandoned => say(Notice::Abandoned),
@@ -99,10 +110,6 @@ pub(super) async fn inline(shared: &Inner, turn: (Turn, Hooks)) -> ExpectedRepli
         Verdict::Panicked => say(Notice::Panicked),
         Verdict::TimedOut => say(Notice::TimedOut),
         Verdict::StoppedByUser => None,
-    };
-    ExpectedReplies {
-        activities: answer.into_iter().map(|answer| answer.reply_to(&activity)).collect(),
-        ..ExpectedReplies::default()
     }
 }
 
@@ -139,7 +146,7 @@ impl Hold {
 }
 
 /// Returns when running turns are given up.
-async fn abandoned(phase: &mut watch::Receiver<Phase>) {
+pub(super) async fn abandoned(phase: &mut watch::Receiver<Phase>) {
     // The other end lives as long as the runner does.
     let _ = phase.wait_for(|phase| *phase == Phase::Abandoning).await;
 }
@@ -213,7 +220,7 @@ fn log_failure(error: &(dyn std::error::Error + Send + Sync + 'static)) {
 }
 
 /// Why nobody waits for the handler any more.
-enum Stopped {
+pub(super) enum Stopped {
     Ended(Result<Result<Outcome, HandlerError>, JoinError>),
     TimedOut,
     Abandoned,
@@ -243,10 +250,10 @@ impl Stopped {
 }
 
 /// The handler in a task of its own: it can panic, block or be dropped without harm to the turn.
-struct Handler(JoinHandle<Result<Outcome, HandlerError>>);
+pub(super) struct Handler(pub(super) JoinHandle<Result<Outcome, HandlerError>>);
 
 impl Handler {
-    fn start(shared: &Inner, turn: Turn) -> Self {
+    pub(super) fn start(shared: &Inner, turn: Turn) -> Self {
         let handler = shared.handler.clone();
         // Making the future is the handler's code too, so it happens inside the task.
         let task = async move { handler(turn).await };

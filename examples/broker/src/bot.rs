@@ -10,7 +10,7 @@ use std::{
 
 use botframework_activity::{
     Activity, ActivityType, ChannelAuthenticator, ConnectorClient, ForeignActivity, HandlerError, InvokeResponse,
-    MemoryTurnQueue, Outcome, QueueError, Received, RedisQueueReport, Turn, TurnRunner, VerifiedActivity,
+    MemoryTurnQueue, Outcome, QueueError, Received, RedisQueueReport, ReplyEvents, Turn, TurnRunner, VerifiedActivity,
 };
 use teams_sso::Access;
 use tokio::sync::Semaphore;
@@ -49,6 +49,8 @@ pub(crate) enum Answer {
     Received,
     /// The body of an invoke, or of `expectReplies`, with its status.
     Body(u16, serde_json::Value),
+    /// 200, and the answers as they come: the body of `deliveryMode: stream`.
+    Events(ReplyEvents),
     /// 503: the channel shall send again.
     TryAgain,
 }
@@ -108,6 +110,7 @@ impl Bot {
                 Ok(body) => Answer::Body(200, body),
                 Err(_) => Answer::Body(500, serde_json::Value::Null),
             },
+            Ok(Received::Events(events)) => Answer::Events(events),
             Ok(_) => Answer::Received,
             Err(error) => refused(&error),
         }

@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use botframework_activity::InboundError;
+use botframework_activity::{InboundError, ReplyEvents};
 use futures_util::StreamExt as _;
 use http::{HeaderMap, StatusCode, header};
 use hyper::server::conn::http1;
@@ -156,6 +156,9 @@ async fn messages(State(bot): State<Bot>, headers: HeaderMap, body: Body) -> Res
     match receive(&bot, &headers, body).await {
         Ok(Answer::Received) => StatusCode::OK.into_response(),
         Ok(Answer::TryAgain) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        Ok(Answer::Events(events)) => {
+            ([(header::CONTENT_TYPE, ReplyEvents::CONTENT_TYPE)], Body::from_stream(events)).into_response()
+        }
         Ok(Answer::Body(status, body)) => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             if body.is_null() { status.into_response() } else { (status, Json(body)).into_response() }

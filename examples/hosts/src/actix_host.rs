@@ -23,14 +23,15 @@ pub(crate) async fn serve(bot: Bot, listener: std::net::TcpListener) -> io::Resu
 }
 
 async fn messages(bot: Data<Bot>, request: HttpRequest, body: Payload) -> HttpResponse {
-    respond(match bot::check(&bot, &headers(&request)).await {
+    let answer = match bot::check(&bot, &headers(&request)).await {
         Err(answer) => answer,
         Ok(token) => match timeout(bot::BODY_TIME, body.to_bytes_limited(token.body_limit() + 1)).await {
             Ok(Ok(Ok(body))) => bot::answer(&bot, &token, &body).await,
             Ok(_) => bot::too_large(),
             Err(_) => bot::too_slow(),
         },
-    })
+    };
+    respond(answer).await
 }
 
 fn headers(request: &HttpRequest) -> HeaderMap {
@@ -46,12 +47,12 @@ fn headers(request: &HttpRequest) -> HeaderMap {
     headers
 }
 
-fn respond(answer: Answer) -> HttpResponse {
+async fn respond(answer: Answer) -> HttpResponse {
     let status = StatusCode::from_u16(answer.status.as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = HttpResponse::build(status);
-    response.content_type("application/json");
+    response.content_type(answer.body.media_type());
     if let Some(challenge) = answer.challenge {
         response.insert_header((header::WWW_AUTHENTICATE, challenge.as_bytes()));
     }
-    response.body(answer.body)
+    response.body(answer.body.bytes().await)
 }

@@ -12,7 +12,7 @@ use axum::{
 use http::{HeaderMap, header};
 use tokio::{net::TcpListener, time::timeout};
 
-use crate::bot::{self, Answer, Bot};
+use crate::bot::{self, Answer, Bot, Content};
 
 pub(crate) async fn serve(bot: Bot, listener: std::net::TcpListener) -> io::Result<()> {
     let router = Router::new()
@@ -36,9 +36,14 @@ async fn messages(State(bot): State<Bot>, headers: HeaderMap, body: Body) -> Ans
 
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
-        let mut response = (self.status, self.body).into_response();
+        let kind = header::HeaderValue::from_static(self.body.media_type());
+        let body = match self.body {
+            Content::Json(bytes) => Body::from(bytes),
+            Content::Events(events) => Body::from_stream(events),
+        };
+        let mut response = (self.status, body).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+        headers.insert(header::CONTENT_TYPE, kind);
         if let Some(challenge) = self.challenge {
             headers.insert(header::WWW_AUTHENTICATE, challenge);
         }

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use botframework_activity::{
     Activity, ActivityType, ChannelAuthenticator, ChannelKeys, ChannelToken, ConnectorClient, DeliveryMode,
-    ExpectedReplies, InboundError,
+    ExpectedReplies, InboundError, ReplyEvents,
 };
 use bytes::Bytes;
 use entra_auth::{
@@ -33,8 +33,44 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     /// For 401.
     pub(crate) challenge: Option<HeaderValue>,
+    pub(crate) body: Content,
+}
+
+/// The body of an answer.
+pub(crate) enum Content {
     /// JSON, or nothing.
-    pub(crate) body: Bytes,
+    Json(Bytes),
+    /// Answers as they come, for a sender that asked for a stream.
+    Events(ReplyEvents),
+}
+
+impl Content {
+    pub(crate) const fn media_type(&self) -> &'static str {
+        match self {
+            Self::Json(_) => "application/json",
+            Self::Events(_) => ReplyEvents::CONTENT_TYPE,
+        }
+    }
+
+    /// All of it, for a host that answers at once.
+    pub(crate) async fn bytes(self) -> Bytes {
+        match self {
+            Self::Json(bytes) => bytes,
+            Self::Events(mut events) => {
+                let mut bytes = Vec::new();
+                while let Some(event) = events.next().await {
+                    bytes.extend_from_slice(&event);
+                }
+                bytes.into()
+            }
+        }
+    }
+}
+
+impl<T: Into<Bytes>> From<T> for Content {
+    fn from(json: T) -> Self {
+        Self::Json(json.into())
+    }
 }
 
 impl Bot {
@@ -103,6 +139,12 @@ pub(crate) async fn answer(bot: &Bot, token: &ChannelToken, body: &[u8]) -> Answ
         replies.activities.push(echo);
         return Answer { body: serde_json::to_vec(&replies).unwrap_or_default().into(), ..status(StatusCode::OK) };
     }
+    if activity.delivery_mode == Some(DeliveryMode::STREAM) {
+        let (replies, events) = ReplyEvents::channel();
+        // There is room for some events before anybody reads.
+        let _ = replies.send(&echo).await;
+        return Answer { body: Content::Events(events), ..status(StatusCode::OK) };
+    }
     match bot.connector.reply(activity.service_url(), &echo).await {
         Ok(_) => status(StatusCode::OK),
         // The channel sends it again, which would be a second answer after an unknown outcome.
@@ -122,7 +164,7 @@ pub(crate) fn too_slow() -> Answer {
 }
 
 pub(crate) const fn status(status: StatusCode) -> Answer {
-    Answer { status, challenge: None, body: Bytes::new() }
+    Answer { status, challenge: None, body: Content::Json(Bytes::new()) }
 }
 
 fn refusal(error: &InboundError) -> Answer {

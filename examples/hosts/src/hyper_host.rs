@@ -19,7 +19,7 @@ pub(crate) async fn serve(bot: Bot, listener: std::net::TcpListener) -> io::Resu
         tokio::spawn(async move {
             let service = service_fn(move |request| {
                 let bot = bot.clone();
-                async move { Ok::<_, Infallible>(respond(route(&bot, request).await)) }
+                async move { Ok::<_, Infallible>(respond(route(&bot, request).await).await) }
             });
             // How a connection ends is the client's business.
             let _ = http1::Builder::new()
@@ -53,10 +53,11 @@ async fn messages(bot: &Bot, request: Request<Incoming>) -> Answer {
     }
 }
 
-fn respond(answer: Answer) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(answer.body));
+async fn respond(answer: Answer) -> Response<Full<Bytes>> {
+    let kind = header::HeaderValue::from_static(answer.body.media_type());
+    let mut response = Response::new(Full::new(answer.body.bytes().await));
     *response.status_mut() = answer.status;
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
     if let Some(challenge) = answer.challenge {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     }

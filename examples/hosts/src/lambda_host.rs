@@ -18,11 +18,11 @@ pub(crate) async fn handle(bot: &Bot, event: &Value) -> Value {
         (_, path) if path == &*bot.path => bot::status(StatusCode::METHOD_NOT_ALLOWED),
         _ => bot::status(StatusCode::NOT_FOUND),
     };
-    let mut headers = Map::from_iter([("content-type".to_owned(), json!("application/json"))]);
+    let mut headers = Map::from_iter([("content-type".to_owned(), json!(answer.body.media_type()))]);
     if let Some(challenge) = answer.challenge.as_ref().and_then(|value| value.to_str().ok()) {
         headers.insert("www-authenticate".to_owned(), json!(challenge));
     }
-    let body = String::from_utf8_lossy(&answer.body);
+    let body = String::from_utf8_lossy(&answer.body.bytes().await).into_owned();
     json!({"statusCode": answer.status.as_u16(), "headers": headers, "body": body, "isBase64Encoded": false})
 }
 

@@ -194,6 +194,13 @@ async fn drive(name: &'static str) {
         assert_eq!((exchange.posted.status, exchange.text().as_str()), (200, "You said: hello"), "{name}");
         assert_eq!(exchange.creates(), 1, "{name}");
     }
+    // What asks for a stream gets its answer as an event of the response, and nothing by the connector.
+    let chat = sandbox.teams().user(USER_ONE).conversation();
+    let before = sandbox.teams().counters().creates;
+    let exchange = chat.say_with("hello", json!({"deliveryMode": "stream"})).await;
+    assert_eq!((exchange.posted.status, exchange.text().as_str()), (200, "You said: hello"), "{name}");
+    assert_eq!(exchange.posted.headers["content-type"], "text/event-stream", "{name}");
+    assert_eq!(sandbox.teams().counters().creates, before, "{name}");
     assert_eq!(cases + 3, 20, "the script has twenty cases");
     let health = host.url.replace("/bots/echo/api/messages", "/healthz");
     assert_eq!(Client::new().get(health).send().await.unwrap().status(), 200, "{name}");
