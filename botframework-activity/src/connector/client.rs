@@ -49,6 +49,22 @@ use crate::{Activity, ChannelCloud, ServiceUrl};
 ///     let _ = connector.reply(url, &Activity::message("Done.").reply_to(incoming)).await;
 /// }
 /// ```
+///
+/// ```compile_fail,E0308
+/// # use botframework_activity::{Activity, ConnectorClient};
+/// async fn leak(connector: &ConnectorClient, incoming: &Activity) {
+///     let url = incoming.service_url.clone().unwrap_or_default();
+///     let _ = connector.send(&url, &Activity::message("Done.")).await;
+/// }
+/// ```
+///
+/// ```
+/// # use botframework_activity::{Activity, ConnectorClient, VerifiedActivity};
+/// async fn safe(connector: &ConnectorClient, incoming: &VerifiedActivity) {
+///     let url = incoming.service_url().clone();
+///     let _ = connector.send(&url, &Activity::message("Done.")).await;
+/// }
+/// ```
 #[derive(Clone)]
 pub struct ConnectorClient(pub(super) Arc<Settings>);
 

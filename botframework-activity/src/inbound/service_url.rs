@@ -26,6 +26,19 @@ use super::cloud::{GCC_TEAMS, PUBLIC_TEAMS};
 /// assert_eq!(url.as_str(), "https://smba.trafficmanager.net/teams");
 /// # Ok::<(), entra_auth::BuildError>(())
 /// ```
+///
+/// ```compile_fail,E0308
+/// # use botframework_activity::ServiceUrl;
+/// let url: ServiceUrl = ServiceUrl::from("https://smba.trafficmanager.net/".to_owned());
+/// ```
+///
+/// ```
+/// # use botframework_activity::{ChannelCloud, ServiceUrl};
+/// # fn example() -> Result<(), entra_auth::BuildError> {
+/// let url: ServiceUrl = ServiceUrl::from(ServiceUrl::configured(ChannelCloud::Public)?);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ServiceUrl(Url);
 

@@ -19,6 +19,18 @@ use crate::{Activity, ModelErrorKind, RawJson, json_shape};
 ///
 /// Only [`ChannelAuthenticator::authenticate`](crate::ChannelAuthenticator::authenticate) makes one.
 /// A clone is an `Arc` clone.
+///
+/// ```
+/// # use botframework_activity::{ChannelAuthenticator, ChannelToken, InboundError};
+/// async fn token(by: &ChannelAuthenticator, headers: &http::HeaderMap) -> Result<ChannelToken, InboundError> {
+///     by.authenticate(headers).await
+/// }
+/// ```
+///
+/// ```compile_fail,E0624
+/// # use botframework_activity::ChannelToken;
+/// let token = ChannelToken::new("eyJ");
+/// ```
 #[derive(Clone)]
 pub struct ChannelToken(Arc<TokenFacts>);
 

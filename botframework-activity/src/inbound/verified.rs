@@ -9,6 +9,21 @@ use crate::Activity;
 ///
 /// It has two doors: [`ChannelToken::open`](crate::ChannelToken::open) for requests, and [`VerifiedActivity::restore`]
 /// for records that were sealed. It reads like the [`Activity`] it holds. A clone is an `Arc` clone.
+///
+/// What anybody can write is none:
+///
+/// ```compile_fail,E0308
+/// # use botframework_activity::{Activity, VerifiedActivity};
+/// let activity = Activity::message("hello");
+/// let verified: VerifiedActivity = VerifiedActivity::from(activity);
+/// ```
+///
+/// ```
+/// # use botframework_activity::VerifiedActivity;
+/// # fn example(activity: VerifiedActivity) {
+/// let verified: VerifiedActivity = VerifiedActivity::from(activity);
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct VerifiedActivity(Arc<Facts>);
 

@@ -147,6 +147,22 @@ impl fmt::Debug for UnverifiedToken<'_> {
 }
 
 /// A token whose signature is good. Its claims still have to be judged. `Debug` shows no content.
+///
+/// Nobody makes one without a signature:
+///
+/// ```
+/// # use entra_auth::VerifiedJwt;
+/// fn same(jwt: &VerifiedJwt) -> VerifiedJwt {
+///     VerifiedJwt::clone(jwt)
+/// }
+/// ```
+///
+/// ```compile_fail,E0599
+/// # use entra_auth::VerifiedJwt;
+/// fn same(jwt: &VerifiedJwt) -> VerifiedJwt {
+///     VerifiedJwt::default()
+/// }
+/// ```
 #[derive(Clone)]
 pub struct VerifiedJwt {
     claims: Claims,

@@ -11,9 +11,27 @@ use crate::{ClientId, Secret, TokenError, TokenErrorKind, UserKey};
 /// [`UserToken::assertion_for`]. See
 /// <https://learn.microsoft.com/entra/identity-platform/v2-oauth2-on-behalf-of-flow>.
 ///
-/// ```compile_fail
-/// # use entra_auth::{Secret, UserAssertion};
-/// let forged = UserAssertion { raw: Secret::new("eyJ"), user: todo!(), expires_on: todo!() };
+/// ```
+/// # use entra_auth::{ClientId, TokenError, UserAssertion, UserToken};
+/// fn assertion(token: &UserToken, own: &ClientId) -> Result<UserAssertion, TokenError> {
+///     token.assertion_for(own, &["api://app"])
+/// }
+/// ```
+///
+/// Nobody puts one together, and no text is one:
+///
+/// ```compile_fail,E0451
+/// # use entra_auth::{Secret, UserAssertion, UserToken};
+/// fn assertion(token: &UserToken) -> UserAssertion {
+///     UserAssertion { raw: Secret::new("eyJ"), user: token.user_key(), expires_on: token.expires_on() }
+/// }
+/// ```
+///
+/// ```compile_fail,E0277
+/// # use entra_auth::UserAssertion;
+/// fn assertion(text: String) -> UserAssertion {
+///     text.into()
+/// }
 /// ```
 #[derive(Clone)]
 pub struct UserAssertion {

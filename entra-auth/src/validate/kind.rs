@@ -64,12 +64,35 @@ impl ValidatedToken {
 
 /// The access token of a user who acts through an application (delegated), fully validated. A clone is an `Arc` clone.
 ///
-/// Its only constructor is [`AccessTokenValidator`](crate::AccessTokenValidator). The user is [`UserToken::user_key`];
-/// there is deliberately no e-mail address to take for an identity:
+/// The user is [`UserToken::user_key`]:
 ///
-/// ```compile_fail
+/// ```
+/// fn who(token: &entra_auth::UserToken) -> entra_auth::UserKey {
+///     token.user_key()
+/// }
+/// ```
+///
+/// There is deliberately no e-mail address to take for an identity:
+///
+/// ```compile_fail,E0599
 /// fn who(token: &entra_auth::UserToken) -> &str {
 ///     token.email()
+/// }
+/// ```
+///
+/// Its only constructor is [`AccessTokenValidator`](crate::AccessTokenValidator):
+///
+/// ```
+/// # use entra_auth::{TokenError, UserToken, ValidatedToken};
+/// fn user(judged: ValidatedToken) -> Result<UserToken, TokenError> {
+///     judged.into_user()
+/// }
+/// ```
+///
+/// ```compile_fail,E0423
+/// # use entra_auth::UserToken;
+/// fn user() -> UserToken {
+///     UserToken(std::sync::Arc::new(()))
 /// }
 /// ```
 #[derive(Clone)]
@@ -77,11 +100,33 @@ pub struct UserToken(pub(super) Arc<Principal>);
 
 /// The access token of an application that acts for itself (app-only), fully validated. A clone is an `Arc` clone.
 ///
-/// It gives no [`UserAssertion`](crate::UserAssertion):
+/// It gives no [`UserAssertion`](crate::UserAssertion); only a user's token does:
 ///
-/// ```compile_fail
+/// ```
+/// fn exchange(token: &entra_auth::UserToken, client: &entra_auth::ClientId) {
+///     let _ = token.assertion_for(client, &["api://app"]);
+/// }
+/// ```
+///
+/// ```compile_fail,E0599
 /// fn exchange(token: &entra_auth::AppToken, client: &entra_auth::ClientId) {
 ///     let _ = token.assertion_for(client, &["api://app"]);
+/// }
+/// ```
+///
+/// Its only constructor is [`AccessTokenValidator`](crate::AccessTokenValidator):
+///
+/// ```
+/// # use entra_auth::{AppToken, TokenError, ValidatedToken};
+/// fn app(judged: ValidatedToken) -> Result<AppToken, TokenError> {
+///     judged.into_app()
+/// }
+/// ```
+///
+/// ```compile_fail,E0423
+/// # use entra_auth::AppToken;
+/// fn app() -> AppToken {
+///     AppToken(std::sync::Arc::new(()))
 /// }
 /// ```
 #[derive(Clone)]

@@ -8,6 +8,20 @@ const PERSONAL_ACCOUNTS: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
 /// Which tenants' tokens are let in. There is no default: a multi-tenant application without a list is a decision, not
 /// an accident.
 ///
+/// ```
+/// # use entra_auth::{TenantId, TenantPolicy};
+/// fn policy(own: TenantId) -> TenantPolicy {
+///     TenantPolicy::Single(own)
+/// }
+/// ```
+///
+/// ```compile_fail,E0277
+/// # use entra_auth::{TenantId, TenantPolicy};
+/// fn policy(own: TenantId) -> TenantPolicy {
+///     Default::default()
+/// }
+/// ```
+///
 /// A token of another tenant may be perfectly signed. See
 /// <https://learn.microsoft.com/entra/identity-platform/claims-validation#validate-the-tenant>.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,12 +1,13 @@
-//! The bot's key in Azure Key Vault: the vault signs, the broker never has the key.
+//! The bot's key in Azure Key Vault: the vault signs, the broker never has the key. A renewed certificate is taken up
+//! without a restart.
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use entra_auth::{
-    Audience, Body, BuildError, Certificate, ClientAssertion, ClientCredential, Deadline, Error, ErrorKind,
-    HttpTransport, ManagedIdentityCredential, ReqwestTransport, RetryPolicy, SignRequest, SystemClock, TokenCredential,
-    TokenRequest, is_loopback, retry_after,
+    Audience, Body, BuildError, Certificate, CertificateSource, ClientAssertion, ClientCredential, Deadline, Error,
+    ErrorKind, HttpTransport, ManagedIdentityCredential, ReqwestTransport, RetryPolicy, SignRequest, SystemClock,
+    TokenCredential, TokenRequest, is_loopback, retry_after,
 };
 use http::{Method, Request, StatusCode, header};
 use serde::Deserialize;
@@ -19,6 +20,8 @@ const API_VERSION: &str = "7.4";
 /// A signer has 8 s, its token included.
 const ATTEMPT: Duration = Duration::from_secs(5);
 const MAX_ANSWER: usize = 256 << 10;
+/// A renewal is looked for this often, and besides when Entra or the vault refuses the certificate.
+const PERIOD: Duration = Duration::from_secs(3600);
 /// Domains of vaults, and what tokens for them are asked for.
 const CLOUDS: [(&str, &str); 3] = [
     (".vault.azure.net", "https://vault.azure.net/.default"),
@@ -91,8 +94,58 @@ pub(crate) fn closed() -> ClientCredential {
 #[derive(Deserialize)]
 struct Bundle {
     kid: String,
+    sid: Option<String>,
     /// The certificate, DER as base64.
     cer: String,
+    #[serde(default)]
+    policy: Policy,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Policy {
+    key_props: KeyProperties,
+    secret_props: SecretProperties,
+    issuer: Issuer,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct KeyProperties {
+    exportable: Option<bool>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct SecretProperties {
+    #[serde(rename = "contentType")]
+    content_type: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Issuer {
+    name: Option<String>,
+}
+
+/// <https://learn.microsoft.com/rest/api/keyvault/secrets/get-secret>
+#[derive(Deserialize)]
+struct Secret {
+    value: String,
+}
+
+impl Bundle {
+    /// A certificate that vouches for itself has no chain. What is not known is tried.
+    fn is_issued(&self) -> bool {
+        self.policy.issuer.name.as_deref() != Some("Self")
+    }
+
+    /// Where the chain is. When the key can be exported, it would come along; then nobody asks.
+    fn chain(&self) -> Option<&str> {
+        let pem = self.policy.secret_props.content_type.as_deref() == Some("application/x-pem-file");
+        let safe = self.policy.key_props.exportable == Some(false);
+        self.sid.as_deref().filter(|_| self.is_issued() && pem && safe)
+    }
 }
 
 /// <https://learn.microsoft.com/rest/api/keyvault/keys/sign>
@@ -122,22 +175,36 @@ impl Vault {
             BuildError::new(format!("BOT_CERTIFICATE_VAULT_URL: {error}{wait}"))
         };
         let transport: Arc<dyn HttpTransport> = Arc::new(ReqwestTransport::new()?);
+        let fixed = self.address.version.is_some();
         let asking = Arc::new(Asking { vault: self, transport });
-        let bundle = asking.patiently(|| asking.bundle()).await.map_err(named)?;
-        let key = asking.key(&bundle.kid).map_err(named)?;
+        let (certificate, key) = asking.patiently(|| asking.certificate()).await.map_err(named)?;
         asking.patiently(|| asking.sign(&key, "PS256", &[0; 32])).await.map_err(named)?;
-
-        let lines: Vec<&str> =
-            bundle.cer.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
-        let pem = format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"));
-        let sign = move |request: SignRequest| {
-            let (asking, key) = (Arc::clone(&asking), key.clone());
-            async move { asking.sign(&key, request.algorithm().as_str(), request.digest()).await }
+        if fixed {
+            return Ok(certificate.into());
+        }
+        let fetch = move || {
+            let asking = Arc::clone(&asking);
+            async move { asking.certificate().await.map(|(certificate, _)| certificate) }
         };
-        Certificate::with_signer(pem.as_bytes(), sign)
-            .map(Into::into)
-            .map_err(|error| BuildError::new(format!("BOT_CERTIFICATE_VAULT_URL: {error}")))
+        Ok(CertificateSource::new(certificate, PERIOD, fetch).into())
     }
+}
+
+/// The certificate first, then what else of the chain is in `more`.
+fn chain(certificate: &str, more: &str) -> String {
+    let mut sections = vec![certificate.to_owned()];
+    for part in more.split("-----BEGIN CERTIFICATE-----").skip(1) {
+        let body = part.split("-----END CERTIFICATE-----").next().unwrap_or_default();
+        let body: String = body.split_whitespace().collect();
+        if body != certificate {
+            sections.push(body);
+        }
+    }
+    let pem = |body: &String| {
+        let lines: Vec<&str> = body.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
+        format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+    };
+    sections.iter().map(pem).collect()
 }
 
 struct Asking {
@@ -146,6 +213,33 @@ struct Asking {
 }
 
 impl Asking {
+    /// The certificate as it is now, with its chain when an authority issued it, and the address of its key.
+    async fn certificate(self: &Arc<Self>) -> Result<(Certificate, Url), Error> {
+        let bundle = self.bundle().await?;
+        let key = self.own(&bundle.kid, "/keys/")?;
+        let more = match bundle.chain() {
+            None => String::new(),
+            Some(sid) => self.secret(sid).await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "the chain of the bot's certificate cannot be read: it goes along without");
+                String::new()
+            }),
+        };
+        let (asking, at) = (Arc::clone(self), key.clone());
+        let sign = move |request: SignRequest| {
+            let (asking, key) = (Arc::clone(&asking), at.clone());
+            async move { asking.sign(&key, request.algorithm().as_str(), request.digest()).await }
+        };
+        let certificate = Certificate::with_signer(chain(&bundle.cer, &more).as_bytes(), sign)
+            .map_err(|error| Error::new(ErrorKind::ClientCredential, error.to_string()))?;
+        // For registrations that trust a subject name and issuer, so that a renewed certificate need not be registered.
+        Ok((if bundle.is_issued() { certificate.send_chain() } else { certificate }, key))
+    }
+
+    async fn secret(&self, sid: &str) -> Result<String, Error> {
+        let secret: Secret = self.ask(Method::GET, self.own(sid, "/secrets/")?, Body::empty()).await?;
+        Ok(secret.value)
+    }
+
     async fn bundle(&self) -> Result<Bundle, Error> {
         let VaultAddress { vault, name, version, .. } = &self.vault.address;
         let mut url = vault.clone();
@@ -155,12 +249,12 @@ impl Asking {
         self.ask(Method::GET, url, Body::empty()).await
     }
 
-    /// The address of the key, which must be in the same vault: tokens go there.
-    fn key(&self, kid: &str) -> Result<Url, Error> {
+    /// An address that the vault names, which must be in the same vault: tokens go there.
+    fn own(&self, text: &str, collection: &str) -> Result<Url, Error> {
         let vault = &self.vault.address.vault;
-        let own = |key: &Url| key.origin() == vault.origin() && key.path().contains("/keys/");
-        let key = Url::parse(kid).ok().filter(own);
-        key.ok_or_else(|| Error::new(ErrorKind::Protocol, "the vault names a key that is not its own"))
+        let own = |url: &Url| url.origin() == vault.origin() && url.path().contains(collection);
+        let url = Url::parse(text).ok().filter(own);
+        url.ok_or_else(|| Error::new(ErrorKind::Protocol, "the vault names a key or secret that is not its own"))
     }
 
     async fn sign(&self, key: &Url, algorithm: &str, digest: &[u8; 32]) -> Result<Vec<u8>, Error> {
@@ -231,6 +325,10 @@ fn refused(status: StatusCode, body: &[u8]) -> Error {
             ErrorKind::Configuration,
             "the firewall of Key Vault keeps this machine out (403); add its network or a private endpoint",
         ),
+        (403, "KeyDisabled") => (
+            ErrorKind::Configuration,
+            "this version of the key is disabled in Key Vault (403); enable it, or the version that follows it",
+        ),
         (403, _) => (
             ErrorKind::Configuration,
             "Key Vault does not let the managed identity do that (403); give it the roles 'Key Vault Certificate User' \
@@ -287,6 +385,7 @@ mod tests {
             (401, "", ErrorKind::ClientCredential, "one tenant"),
             (403, "ForbiddenByRbac", ErrorKind::Configuration, "Key Vault Crypto User"),
             (403, "ForbiddenByFirewall", ErrorKind::Configuration, "firewall"),
+            (403, "KeyDisabled", ErrorKind::Configuration, "disabled"),
             (404, "", ErrorKind::Configuration, "no certificate"),
             (429, "", ErrorKind::Throttled, "fewer requests"),
             (503, "", ErrorKind::Transient, "passing"),
@@ -297,5 +396,34 @@ mod tests {
             assert!(error.to_string().contains(text) && !error.to_string().contains("marker"), "{error}");
         }
         assert_eq!(refused(StatusCode::FORBIDDEN, b"<html>marker").kind(), ErrorKind::Configuration);
+    }
+
+    #[test]
+    fn the_chain_begins_with_the_certificate_and_names_it_once() {
+        let section = |body: &str| format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n");
+        assert_eq!(chain("AAAA", ""), section("AAAA"));
+        let more = format!("Bag Attributes\r\n{}{}", section("BBBB").replace('\n', "\r\n"), section("AA\nAA"));
+        assert_eq!(chain("AAAA", &more), section("AAAA") + &section("BBBB"));
+    }
+
+    #[test]
+    fn a_chain_is_asked_for_only_where_no_key_comes_along() {
+        let bundle = |exportable: serde_json::Value, kind: &str, issuer: &str| -> Bundle {
+            let policy = json!({
+                "key_props": {"exportable": exportable}, "secret_props": {"contentType": kind}, "issuer": {"name": issuer},
+            });
+            serde_json::from_value(json!({"kid": "k", "sid": "s", "cer": "c", "policy": policy})).unwrap()
+        };
+        const PEM: &str = "application/x-pem-file";
+        assert_eq!(bundle(json!(false), PEM, "DigiCert").chain(), Some("s"));
+        for other in [
+            bundle(json!(true), PEM, "DigiCert"),
+            bundle(json!(null), PEM, "DigiCert"),
+            bundle(json!(false), "application/x-pkcs12", "DigiCert"),
+            bundle(json!(false), PEM, "Self"),
+            serde_json::from_value(json!({"kid": "k", "cer": "c"})).unwrap(),
+        ] {
+            assert_eq!(other.chain(), None);
+        }
     }
 }

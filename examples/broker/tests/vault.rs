@@ -4,14 +4,17 @@
 
 mod support;
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use m365_sandbox::{
-    Fault, Sandbox,
-    constants::{MANAGED_IDENTITY_APP_ID, VAULT_CERTIFICATE},
+    Fault, Renewal, Sandbox,
+    constants::{BOT_APP_ID, MANAGED_IDENTITY_APP_ID, VAULT_CERTIFICATE},
 };
+use serde_json::Value;
 use support::{Broker, TOKENS, chat, run, settings, text};
 
 const SIGN: &str = "POST /vault/keys/{name}/{version}/sign";
 const CERTIFICATE: &str = "GET /vault/certificates/{name}";
+const ANSWERS: &str = "POST /connector/{region}/{tenant}/v3/conversations/{id}/activities/{activity}";
 
 /// The addresses of the vault's certificate and of the machine's metadata service.
 fn addresses(sandbox: &Sandbox, name: &str) -> (String, String) {
@@ -95,4 +98,78 @@ async fn what_the_vault_refuses_is_said_at_start() {
         ("AZURE_POD_IDENTITY_AUTHORITY_HOST", metadata.as_str()),
     ];
     let _broker = Broker::serve(&sandbox, &changes, &[]).await;
+}
+
+/// A broker with its key in the sandbox's vault.
+async fn serve(sandbox: &Sandbox) -> Broker {
+    let (vault, metadata) = addresses(sandbox, VAULT_CERTIFICATE);
+    let changes = [
+        ("BOT_APP_PASSWORD", ""),
+        ("BOT_CERTIFICATE_VAULT_URL", vault.as_str()),
+        ("AZURE_POD_IDENTITY_AUTHORITY_HOST", metadata.as_str()),
+    ];
+    Broker::serve(sandbox, &changes, &[]).await
+}
+
+/// Status, and the header of the assertion, of each token request.
+fn tokens(sandbox: &Sandbox) -> Vec<(u16, Value)> {
+    let requests = sandbox.log(TOKENS);
+    let header = |assertion: &str| {
+        let header = URL_SAFE_NO_PAD.decode(assertion.split('.').next().unwrap()).unwrap();
+        serde_json::from_slice(&header).unwrap()
+    };
+    requests.iter().map(|request| (request.status, header(request.field("client_assertion").unwrap()))).collect()
+}
+
+/// The certificate is renewed in the vault, registered, and the old one is taken away, while the broker runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewed_certificate_is_taken_up_without_a_restart() {
+    let sandbox = Sandbox::builder().start().await.unwrap();
+    let broker = serve(&sandbox).await;
+    let chat = chat(&sandbox);
+    assert!(chat.say("My name is Ada.").await.answered);
+
+    let old = sandbox.certificate_pem();
+    let new = sandbox.renew_vault_certificate(Renewal::SelfSigned).await.unwrap();
+    sandbox.register_certificate(BOT_APP_ID, &new).unwrap();
+    assert!(sandbox.unregister_certificate(BOT_APP_ID, &old).unwrap());
+    // Tokens live on; this makes a new one necessary.
+    sandbox.fault(Fault::on(ANSWERS).status(401).times(1));
+    let answer = chat.say("What is my name?").await;
+    assert!(answer.text().contains("Ada"), "{}\n{}", answer.text(), broker.log());
+
+    let tokens = tokens(&sandbox);
+    let statuses: Vec<u16> = tokens.iter().map(|(status, _)| *status).collect();
+    assert_eq!(statuses, [200, 200, 401, 200], "one refused request, and nobody noticed");
+    let names: Vec<&Value> = tokens.iter().map(|(_, header)| &header["x5t#S256"]).collect();
+    assert!(names[0] == names[1] && names[1] == names[2] && names[2] != names[3], "{names:?}");
+    assert!(tokens.iter().all(|(_, header)| header.get("x5c").is_none()), "nobody issued them");
+    assert_eq!(sandbox.requests(CERTIFICATE), 2, "at the start and after the refusal");
+    assert!(broker.log().contains("certificate renewed"), "{}", broker.log());
+}
+
+/// Issued certificates are accepted by their chain: nobody registers anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issued_certificate_comes_with_its_chain() {
+    let sandbox = Sandbox::builder().start().await.unwrap();
+    sandbox.renew_vault_certificate(Renewal::Issued).await.unwrap();
+    let broker = serve(&sandbox).await;
+    let chat = chat(&sandbox);
+    assert!(chat.say("My name is Ada.").await.answered, "{}", broker.log());
+
+    sandbox.renew_vault_certificate(Renewal::Issued).await.unwrap();
+    sandbox.disable_old_vault_keys();
+    sandbox.fault(Fault::on(ANSWERS).status(401).times(1));
+    let answer = chat.say("What is my name?").await;
+    assert!(answer.text().contains("Ada"), "{}\n{}", answer.text(), broker.log());
+
+    let tokens = tokens(&sandbox);
+    assert_eq!(tokens.len(), 3, "what the vault does not sign is not sent");
+    for (status, header) in &tokens {
+        let chain = header["x5c"].as_array().unwrap();
+        assert_eq!((*status, chain.len()), (200, 2), "{header}");
+    }
+    assert_ne!(tokens[1].1["x5t#S256"], tokens[2].1["x5t#S256"]);
+    assert_eq!(tokens[0].1["x5c"][1], tokens[2].1["x5c"][1], "one authority");
+    assert_eq!(sandbox.requests("GET /vault/secrets/{name}/{version}"), 2);
 }

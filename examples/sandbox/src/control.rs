@@ -10,11 +10,12 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::Consent;
+use crate::entra::Certificates;
 use crate::faults::Fault;
 use crate::journal::Recorded;
 use crate::keys::Signer;
 use crate::state::Shared;
+use crate::{Consent, Renewal};
 use crate::{constants, sandbox, tokens};
 
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
@@ -25,7 +26,9 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/_sandbox/keys/rotate", post(rotate))
         .route("/_sandbox/consent", post(grant).delete(revoke))
         .route("/_sandbox/mfa", post(mfa))
-        .route("/_sandbox/certificates", get(certificate).post(register))
+        .route("/_sandbox/certificates", get(certificate).post(register).delete(unregister))
+        .route("/_sandbox/vault/renew", post(renew))
+        .route("/_sandbox/vault/disable-old", post(disable_old))
         .route("/_sandbox/redirect-uris", post(register_redirect_uri))
         .route("/_sandbox/clock", get(clock).post(advance))
         .route("/_sandbox/bot", post(bot))
@@ -126,6 +129,32 @@ async fn register(State(shared): State<Arc<Shared>>, Json(body): Json<Registrati
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(reason) => (StatusCode::BAD_REQUEST, Json(json!({"error": reason}))).into_response(),
     }
+}
+
+async fn unregister(State(shared): State<Arc<Shared>>, Json(body): Json<Registration>) -> Response {
+    match shared.directory().unregister_certificate(&body.app, &body.pem) {
+        Ok(_) => StatusCode::NO_CONTENT.into_response(),
+        Err(reason) => (StatusCode::BAD_REQUEST, Json(json!({"error": reason}))).into_response(),
+    }
+}
+
+#[derive(Deserialize)]
+struct Renewed {
+    by: Renewal,
+}
+
+/// A new version of the vault's certificate, PEM.
+async fn renew(State(shared): State<Arc<Shared>>, Json(body): Json<Renewed>) -> Response {
+    let renew = move || shared.extension::<Certificates>().renew(&shared, body.by);
+    match tokio::task::spawn_blocking(renew).await {
+        Ok(Ok(pem)) => pem.into_response(),
+        _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+async fn disable_old(State(shared): State<Arc<Shared>>) -> StatusCode {
+    shared.extension::<Certificates>().disable_old(&shared);
+    StatusCode::NO_CONTENT
 }
 
 #[derive(Deserialize)]

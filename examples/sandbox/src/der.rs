@@ -45,6 +45,17 @@ pub(crate) fn certificate(der: &[u8]) -> Option<CertificateFacts> {
     Some(CertificateFacts { public_key: whole.to_vec(), not_before, not_after })
 }
 
+/// What of a certificate is signed, and the signature.
+pub(crate) fn signed(der: &[u8]) -> Option<(&[u8], &[u8])> {
+    const BIT_STRING: u8 = 0x03;
+    let (outer, _) = expect(der, SEQUENCE)?;
+    let (tag, _, signed, rest) = element(outer)?;
+    let (_, rest) = expect(rest, SEQUENCE)?; // signature algorithm
+    let (bits, _) = expect(rest, BIT_STRING)?;
+    // No bit is unused.
+    (tag == SEQUENCE).then_some((signed, bits.strip_prefix(&[0])?))
+}
+
 /// Tag, content, the element itself, what follows.
 type Element<'a> = (u8, &'a [u8], &'a [u8], &'a [u8]);
 
@@ -106,6 +117,12 @@ mod tests {
         let facts = certificate(&der).unwrap();
         assert_eq!((facts.not_before, facts.not_after), (1_709_164_800, 2_871_763_200));
         assert_eq!(facts.public_key, rcgen::PublicKeyData::subject_public_key_info(&pair));
+        let (signed, signature) = signed(&der).unwrap();
+        let key = aws_lc_rs::signature::UnparsedPublicKey::new(
+            &aws_lc_rs::signature::RSA_PKCS1_2048_8192_SHA256,
+            &facts.public_key,
+        );
+        assert!(key.verify(signed, signature).is_ok() && key.verify(&signed[1..], signature).is_err());
     }
 
     #[test]
@@ -113,7 +130,7 @@ mod tests {
         let pair = rcgen::KeyPair::generate().unwrap();
         let der = rcgen::CertificateParams::default().self_signed(&pair).unwrap().der().to_vec();
         for end in 0..der.len() {
-            assert!(certificate(&der[..end]).is_none());
+            assert!(certificate(&der[..end]).is_none() && signed(&der[..end]).is_none());
         }
     }
 }

@@ -25,7 +25,7 @@ pub use channel::{
     Author, ConnectorSettings, Conversation, Counters, Entry, Exchange, Failure, Posted, Scope, SignIn, Stage,
     Standing, Step, Teams, TeamsUser, Wait,
 };
-pub use entra::Consent;
+pub use entra::{Consent, Renewal};
 pub use faults::{Fault, FaultKind};
 pub use journal::Recorded;
 pub use keys::Signer;

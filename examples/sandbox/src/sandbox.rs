@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::channel::Teams;
 use crate::constants::{self, User};
-use crate::entra::Consent;
+use crate::entra::{Certificates, Consent, Renewal};
 use crate::faults::Fault;
 use crate::journal::Recorded;
 use crate::keys::Signer;
@@ -250,6 +250,32 @@ impl Sandbox {
     pub fn register_certificate(&self, app: &str, pem: &str) -> io::Result<()> {
         let registered = self.shared().directory().register_certificate(app, pem);
         registered.map_err(|reason| io::Error::new(io::ErrorKind::InvalidInput, reason))
+    }
+
+    /// Takes the first certificate of a PEM text out of an app's registration. Whether it was there.
+    ///
+    /// # Errors
+    /// `InvalidInput`: no such app, or no certificate in the text.
+    pub fn unregister_certificate(&self, app: &str, pem: &str) -> io::Result<bool> {
+        let gone = self.shared().directory().unregister_certificate(app, pem);
+        gone.map_err(|reason| io::Error::new(io::ErrorKind::InvalidInput, reason))
+    }
+
+    /// A new version of the vault's certificate, with a new key. The certificate, PEM. Old versions go on signing, and no
+    /// registration learns of the new one by itself.
+    ///
+    /// # Errors
+    /// Key generation failed; a retry may help.
+    pub async fn renew_vault_certificate(&self, renewal: Renewal) -> io::Result<String> {
+        let shared = self.shared();
+        let renew = move || shared.extension::<Certificates>().renew(&shared, renewal);
+        tokio::task::spawn_blocking(renew).await.map_err(io::Error::other)?
+    }
+
+    /// The vault signs with the newest version of its certificate's key alone.
+    pub fn disable_old_vault_keys(&self) {
+        let shared = self.shared();
+        shared.extension::<Certificates>().disable_old(&shared);
     }
 
     /// Registers one more redirect URI of an app. The ones of the constants are there already.

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use core_support::*;
 use m365_sandbox::constants::*;
-use m365_sandbox::{Sandbox, Signer};
+use m365_sandbox::{Renewal, Sandbox, Signer};
 use serde_json::{Value, json};
 
 async fn identity(sandbox: &Sandbox, query: &str, metadata: bool) -> (u16, Value) {
@@ -158,4 +158,45 @@ async fn the_vault_gives_its_secret_to_its_identity_alone() {
         let (status, challenge, body) = get(path, Some(token)).await;
         assert_eq!((status, challenge, &body["error"]["code"]), (403, None, &json!("Forbidden")));
     }
+}
+
+#[tokio::test]
+async fn the_certificate_is_renewed_in_versions_and_its_chain_is_a_secret_without_key() {
+    let sandbox = sandbox().await;
+    let token = vault_token(&sandbox).await;
+    let base = format!("{}/vault", sandbox.base_url());
+    let get = async |path: &str| {
+        let request = client().get(format!("{base}/{path}?api-version=7.4")).bearer_auth(&token);
+        request.send().await.unwrap().json::<Value>().await.unwrap()
+    };
+    let sign = async |kid: &str| {
+        let body = json!({"alg": "PS256", "value": URL_SAFE_NO_PAD.encode(digest(&SHA256, b"x"))});
+        let request = client().post(format!("{kid}/sign?api-version=7.4")).bearer_auth(&token).json(&body);
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.json::<Value>().await.unwrap())
+    };
+    let newest = format!("certificates/{VAULT_CERTIFICATE}");
+    let first = get(&newest).await;
+    assert_eq!(first["policy"]["issuer"]["name"], "Self");
+    let pem = sandbox.renew_vault_certificate(Renewal::Issued).await.unwrap();
+    let second = get(&newest).await;
+    assert_ne!(first["id"], second["id"]);
+    assert!(pem.replace('\n', "").contains(second["cer"].as_str().unwrap()));
+    let old = get(first["id"].as_str().unwrap().strip_prefix(&format!("{base}/")).unwrap()).await;
+    assert_eq!(old["cer"], first["cer"], "old versions stay");
+
+    for (bundle, certificates) in [(&first, 1), (&second, 2)] {
+        let secret = get(bundle["sid"].as_str().unwrap().strip_prefix(&format!("{base}/")).unwrap()).await;
+        let value = secret["value"].as_str().unwrap();
+        assert_eq!(value.matches("BEGIN CERTIFICATE").count(), certificates);
+        assert!(!value.contains("PRIVATE KEY"));
+        assert!(value.replace('\n', "").contains(bundle["cer"].as_str().unwrap()));
+        assert_eq!((&secret["contentType"], &secret["kid"]), (&json!("application/x-pem-file"), &bundle["kid"]));
+    }
+    let (old, new) = (first["kid"].as_str().unwrap(), second["kid"].as_str().unwrap());
+    assert_eq!((sign(old).await.0, sign(new).await.0), (200, 200));
+    sandbox.disable_old_vault_keys();
+    let (status, refusal) = sign(old).await;
+    assert_eq!((status, &refusal["error"]["innererror"]["code"]), (403, &json!("KeyDisabled")));
+    assert_eq!(sign(new).await.0, 200);
 }

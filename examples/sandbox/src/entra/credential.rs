@@ -5,13 +5,15 @@ use aws_lc_rs::signature::{
     RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, UnparsedPublicKey, VerificationAlgorithm,
 };
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::Value;
 
 use super::directory::{App, Certificate, SecretCheck};
 use super::error::{self, OAuthError};
 use super::form::Form;
+use super::vault::Certificates;
 use crate::constants::{self, RESOURCE_TENANT, TOKEN_EXCHANGE_RESOURCE, V1_ISSUER_HOST};
+use crate::der;
 use crate::state::Shared;
 use crate::tokens::{self, Acr};
 
@@ -95,7 +97,8 @@ fn assertion_fits(shared: &Shared, app: &App, tenant: &str, assertion: &str) -> 
     }
     let thumbprint = text(&header, "x5t#S256").or_else(|| text(&header, "x5t")).map(|given| canonical(&given));
     let thumbprint = thumbprint.ok_or_else(malformed)?;
-    let certificate = app.certificate(&thumbprint).ok_or_else(|| unknown_key(app, &thumbprint))?;
+    let issued = app.trusts_authority.then(|| issued(shared, &header, &thumbprint)).flatten();
+    let certificate = app.certificate(&thumbprint).or(issued.as_ref()).ok_or_else(|| unknown_key(app, &thumbprint))?;
     signature_fits(text(&header, "alg").as_deref(), certificate, input, signature)?;
 
     if text(&claims, "iss").as_deref() != Some(&app.id) || text(&claims, "sub").as_deref() != Some(&app.id) {
@@ -126,6 +129,20 @@ fn assertion_fits(shared: &Shared, app: &App, tenant: &str, assertion: &str) -> 
         return Err(refused("The client assertion was already used: its jti has been seen."));
     }
     Ok(())
+}
+
+/// The certificate of an assertion that carries its chain, when the vault's authority issued it: trust by subject name and
+/// issuer.
+fn issued(shared: &Shared, header: &Value, thumbprint: &str) -> Option<Certificate> {
+    let chain = header.get("x5c")?.as_array()?;
+    let chain: Vec<Vec<u8>> = chain.iter().filter_map(|der| STANDARD.decode(der.as_str()?).ok()).collect();
+    let [leaf, authority] = chain.as_slice() else { return None };
+    let trusted = shared.extension::<Certificates>().trusted_authority().filter(|trusted| trusted == authority)?;
+    let (signed, signature) = der::signed(leaf)?;
+    let key = der::certificate(&trusted)?.public_key;
+    UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &key).verify(signed, signature).ok()?;
+    Certificate::read(leaf)
+        .filter(|certificate| [&certificate.sha256, &certificate.sha1].contains(&&thumbprint.to_owned()))
 }
 
 /// The token of a managed identity, of which the registration says that it speaks for it.

@@ -173,6 +173,8 @@ pub(crate) struct App {
     certificates: Vec<Certificate>,
     /// The managed identity of [`RESOURCE_TENANT`] that it trusts, by its app id.
     pub(crate) federated: Option<&'static str>,
+    /// Whether it accepts every certificate of the vault's authority, registered or not.
+    pub(crate) trusts_authority: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -190,6 +192,19 @@ pub(crate) struct Certificate {
     pub(crate) sha1: String,
     /// Key and validity.
     pub(crate) facts: CertificateFacts,
+}
+
+impl Certificate {
+    /// From its DER.
+    pub(crate) fn read(der: &[u8]) -> Option<Self> {
+        let facts = der::certificate(der)?;
+        let hash = |algorithm| URL_SAFE_NO_PAD.encode(aws_lc_rs::digest::digest(algorithm, der));
+        Some(Self {
+            sha256: hash(&aws_lc_rs::digest::SHA256),
+            sha1: hash(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY),
+            facts,
+        })
+    }
 }
 
 /// What came of a secret check.
@@ -217,6 +232,7 @@ impl App {
             secrets,
             certificates: Vec::new(),
             federated: None,
+            trusts_authority: false,
         }
     }
 
@@ -280,6 +296,7 @@ impl Directory {
             true => App { federated: Some(BOT_APP_ID), ..App::new(AUTH_APP_ID, "Sandbox Sign-in", both, &[]) },
             false => App {
                 federated: Some(MANAGED_IDENTITY_APP_ID),
+                trusts_authority: true,
                 ..App::new(BOT_APP_ID, "Sandbox Bot", both, &[(BOT_APP_SECRET, false), (BOT_EXPIRED_SECRET, true)])
             },
         };
@@ -350,6 +367,16 @@ impl Directory {
         self.add_certificate(app, &der)
     }
 
+    /// Takes the first certificate of a PEM text out of an app's registration. Whether it was there.
+    pub(crate) fn unregister_certificate(&mut self, app: &str, pem: &str) -> Result<bool, String> {
+        let der = certificate_of(pem).ok_or_else(|| "no certificate in this PEM text".to_owned())?;
+        let app = self.apps.get_mut(&app.to_ascii_lowercase()).ok_or_else(|| "no such app".to_owned())?;
+        let gone = URL_SAFE_NO_PAD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &der));
+        let before = app.certificates.len();
+        app.certificates.retain(|certificate| certificate.sha256 != gone);
+        Ok(app.certificates.len() < before)
+    }
+
     /// Registers one more redirect URI of an app.
     pub(crate) fn register_redirect_uri(&mut self, app: &str, uri: &str) -> Result<(), String> {
         let app = self.apps.get_mut(&app.to_ascii_lowercase()).ok_or_else(|| "no such app".to_owned())?;
@@ -363,13 +390,7 @@ impl Directory {
     }
 
     fn add_certificate(&mut self, app: &str, der: &[u8]) -> Result<(), String> {
-        let facts = der::certificate(der).ok_or_else(|| "not an X.509 certificate".to_owned())?;
-        let hash = |algorithm| URL_SAFE_NO_PAD.encode(aws_lc_rs::digest::digest(algorithm, der));
-        let certificate = Certificate {
-            sha256: hash(&aws_lc_rs::digest::SHA256),
-            sha1: hash(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY),
-            facts,
-        };
+        let certificate = Certificate::read(der).ok_or_else(|| "not an X.509 certificate".to_owned())?;
         let app = self.apps.get_mut(&app.to_ascii_lowercase()).ok_or_else(|| "no such app".to_owned())?;
         app.certificates.push(certificate);
         Ok(())
@@ -451,7 +472,8 @@ fn generate_certificate() -> io::Result<(Vec<u8>, String)> {
     Ok((der, pem))
 }
 
-fn block(label: &str, der: &[u8]) -> String {
+/// One section of a PEM text.
+pub(super) fn block(label: &str, der: &[u8]) -> String {
     let text = STANDARD.encode(der);
     let mut lines = vec![format!("-----BEGIN {label}-----")];
     lines.extend(text.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line).into_owned()));

@@ -30,6 +30,8 @@ pub use directory::Consent;
 pub(crate) use directory::{App, Directory, Resource, resource};
 pub(crate) use error::OAuthError;
 pub(crate) use obo::{permission as obo_permission, user as obo_user};
+pub(crate) use vault::Certificates;
+pub use vault::Renewal;
 
 /// Routes under `/entra` and `/graph`. The tenants also answer at the root, because MSAL takes an authority of one path
 /// segment only; the documents there name the addresses under `/entra`.

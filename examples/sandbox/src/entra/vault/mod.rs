@@ -1,5 +1,7 @@
 //! Key Vault with one certificate, whose key never leaves it, and one secret.
 
+mod store;
+
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{Digest, SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
@@ -14,20 +16,18 @@ use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::directory::section;
-use crate::constants::{
-    MANAGED_IDENTITY_APP_ID, RESOURCE_TENANT, VAULT_CERTIFICATE, VAULT_RESOURCE, VAULT_SECRET, VAULT_SECRET_VALUE,
-};
+pub(crate) use self::store::Certificates;
+pub use self::store::Renewal;
+use self::store::{FIRST, Version};
+use crate::constants::{MANAGED_IDENTITY_APP_ID, RESOURCE_TENANT, VAULT_RESOURCE, VAULT_SECRET, VAULT_SECRET_VALUE};
+use crate::members::set;
 use crate::state::Shared;
 use crate::tokens;
-
-/// The version of the one certificate, of its key, and of the one secret.
-const VERSION: &str = "0123456789abcdef0123456789abcdef";
 
 /// Routes under `/vault`.
 pub(crate) fn router() -> Router<Arc<Shared>> {
     Router::new()
-        .route("/vault/certificates/{name}", get(newest))
+        .route("/vault/certificates/{name}", get(newest_certificate))
         .route("/vault/certificates/{name}/{version}", get(certificate))
         .route("/vault/keys/{name}/{version}/sign", post(sign))
         .route("/vault/secrets/{name}", get(newest_secret))
@@ -43,13 +43,13 @@ struct Common {
 }
 
 /// `GET certificates/{name}`: the newest version.
-async fn newest(
+async fn newest_certificate(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
     Query(common): Query<Common>,
     headers: HeaderMap,
 ) -> Response {
-    bundle(&shared, &common, &headers, &name, VERSION)
+    certificate_bundle(&shared, &common, &headers, &name, None)
 }
 
 /// `GET certificates/{name}/{version}`.
@@ -59,38 +59,47 @@ async fn certificate(
     Query(common): Query<Common>,
     headers: HeaderMap,
 ) -> Response {
-    bundle(&shared, &common, &headers, &name, &version)
+    certificate_bundle(&shared, &common, &headers, &name, Some(&version))
 }
 
-fn bundle(shared: &Shared, common: &Common, headers: &HeaderMap, name: &str, version: &str) -> Response {
+fn certificate_bundle(
+    shared: &Shared,
+    common: &Common,
+    headers: &HeaderMap,
+    name: &str,
+    version: Option<&str>,
+) -> Response {
     if let Err(refusal) = admit(shared, common, headers, "certificates get") {
         return *refusal;
     }
-    let pem = shared.directory().certificate_pem().to_owned();
-    let found = section(&pem, "CERTIFICATE").filter(|_| name == VAULT_CERTIFICATE && version == VERSION);
-    let Some(der) = found else {
-        let text = format!("A certificate with (name/id) {name}/{version} was not found in this key vault.");
+    let Some(Version { id, certificate, authority, enabled, .. }) = find(shared, name, version) else {
+        let text = format!("A certificate with (name/id) {} was not found in this key vault.", asked(name, version));
         return failure(StatusCode::NOT_FOUND, "CertificateNotFound", &text);
     };
     let vault = format!("{}/vault", shared.base_url());
     let now = shared.clock.now();
+    let issuer = if authority.is_some() { "SandboxIssuer" } else { "Self" };
     Json(json!({
-        "id": format!("{vault}/certificates/{name}/{version}"),
-        "kid": format!("{vault}/keys/{name}/{version}"),
-        "sid": format!("{vault}/secrets/{name}/{version}"),
-        "x5t": URL_SAFE_NO_PAD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, &der)),
-        "cer": STANDARD.encode(&der),
+        "id": format!("{vault}/certificates/{name}/{id}"),
+        "kid": format!("{vault}/keys/{name}/{id}"),
+        "sid": format!("{vault}/secrets/{name}/{id}"),
+        "x5t": URL_SAFE_NO_PAD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, &certificate)),
+        "cer": STANDARD.encode(&certificate),
         "attributes": {
-            "enabled": true, "nbf": now - 86_400, "exp": now + 31_536_000, "created": now - 86_400,
+            "enabled": enabled, "nbf": now - 86_400, "exp": now + 31_536_000, "created": now - 86_400,
             "updated": now - 86_400, "recoveryLevel": "Recoverable+Purgeable", "recoverableDays": 90,
         },
         "policy": {
             "id": format!("{vault}/certificates/{name}/policy"),
             "key_props": {"exportable": false, "kty": "RSA", "key_size": 2048, "reuse_key": false},
+            "secret_props": {"contentType": PEM},
+            "issuer": {"name": issuer},
         },
     }))
     .into_response()
 }
+
+const PEM: &str = "application/x-pem-file";
 
 /// `GET secrets/{name}`: the newest version.
 async fn newest_secret(
@@ -112,30 +121,33 @@ async fn secret(
     secret_bundle(&shared, &common, &headers, &name, Some(&version))
 }
 
+/// The one secret; or the certificate with its chain, and without its key, which cannot be exported.
 fn secret_bundle(shared: &Shared, common: &Common, headers: &HeaderMap, name: &str, version: Option<&str>) -> Response {
     if let Err(refusal) = admit(shared, common, headers, "secrets getSecret") {
         return *refusal;
     }
-    if name != VAULT_SECRET || version.is_some_and(|version| version != VERSION) {
-        let asked = version.map_or_else(|| name.to_owned(), |version| format!("{name}/{version}"));
+    let vault = format!("{}/vault", shared.base_url());
+    let (id, mut bundle) = if name == VAULT_SECRET && version.is_none_or(|version| version == FIRST) {
+        (FIRST.to_owned(), json!({"value": VAULT_SECRET_VALUE, "contentType": "text/plain", "tags": {}}))
+    } else if let Some(found) = find(shared, name, version) {
+        let kid = format!("{vault}/keys/{name}/{}", found.id);
+        (found.id.clone(), json!({"value": found.chain(), "contentType": PEM, "kid": kid, "managed": true}))
+    } else {
         let text = format!(
-            "A secret with (name/id) {asked} was not found in this key vault. If you recently deleted this secret you \
-             may be able to recover it using the correct recovery command."
+            "A secret with (name/id) {} was not found in this key vault. If you recently deleted this secret you may be \
+             able to recover it using the correct recovery command.",
+            asked(name, version)
         );
         return failure(StatusCode::NOT_FOUND, "SecretNotFound", &text);
-    }
+    };
     let made = shared.clock.now() - 86_400;
-    Json(json!({
-        "value": VAULT_SECRET_VALUE,
-        "contentType": "text/plain",
-        "id": format!("{}/vault/secrets/{name}/{VERSION}", shared.base_url()),
-        "attributes": {
-            "enabled": true, "created": made, "updated": made, "recoveryLevel": "Recoverable+Purgeable",
-            "recoverableDays": 90,
-        },
-        "tags": {},
-    }))
-    .into_response()
+    set(&mut bundle, "id", json!(format!("{vault}/secrets/{name}/{id}")));
+    let attributes = json!({
+        "enabled": true, "created": made, "updated": made, "recoveryLevel": "Recoverable+Purgeable",
+        "recoverableDays": 90,
+    });
+    set(&mut bundle, "attributes", attributes);
+    Json(bundle).into_response()
 }
 
 /// `POST keys/{name}/{version}/sign` of a digest.
@@ -149,9 +161,13 @@ async fn sign(
     if let Err(refusal) = admit(&shared, &common, &headers, "keys sign") {
         return *refusal;
     }
-    if name != VAULT_CERTIFICATE || version != VERSION {
+    let Some(found) = find(&shared, &name, Some(&version)) else {
         let text = format!("A key with (name/id) {name}/{version} was not found in this key vault.");
         return failure(StatusCode::NOT_FOUND, "KeyNotFound", &text);
+    };
+    if !found.enabled {
+        let text = "Operation sign is not allowed on a disabled key.";
+        return refused("KeyDisabled", text);
     }
     let Ok(Json(body)) = body else {
         return failure(StatusCode::BAD_REQUEST, "BadParameter", "The body of the request is no JSON.");
@@ -167,8 +183,7 @@ async fn sign(
     };
     let value = URL_SAFE_NO_PAD.decode(text("value")).ok();
     let digest = value.and_then(|value| Digest::import_less_safe(&value, &SHA256).ok());
-    let pem = shared.directory().certificate_pem().to_owned();
-    let pair = section(&pem, "PRIVATE KEY").and_then(|der| RsaKeyPair::from_pkcs8(&der).ok());
+    let pair = RsaKeyPair::from_pkcs8(&found.key).ok();
     let signature = digest.zip(pair).and_then(|(digest, pair)| {
         let mut signature = vec![0; pair.public_modulus_len()];
         pair.sign_digest(encoding, &digest, &mut signature).ok().map(|()| signature)
@@ -181,6 +196,14 @@ async fn sign(
         .into_response(),
         None => failure(StatusCode::BAD_REQUEST, "BadParameter", "Invalid length of value: 32 bytes are expected."),
     }
+}
+
+fn find(shared: &Shared, name: &str, version: Option<&str>) -> Option<Version> {
+    shared.extension::<Certificates>().find(shared, name, version)
+}
+
+fn asked(name: &str, version: Option<&str>) -> String {
+    version.map_or_else(|| name.to_owned(), |version| format!("{name}/{version}"))
 }
 
 /// The managed identity of the vault's tenant may use the vault, and nobody else.
@@ -204,12 +227,17 @@ fn admit(shared: &Shared, common: &Common, headers: &HeaderMap, action: &str) ->
             "Caller is not authorized to perform action on resource. Action: '{action}'. Caller: appid={}",
             caller.app_id
         );
-        return Err(Box::new(failure(StatusCode::FORBIDDEN, "Forbidden", &text)));
+        return Err(Box::new(refused("ForbiddenByRbac", &text)));
     }
     Ok(())
 }
 
+/// 403 with the reason inside.
+fn refused(reason: &str, message: &str) -> Response {
+    let body = json!({"error": {"code": "Forbidden", "message": message, "innererror": {"code": reason}}});
+    (StatusCode::FORBIDDEN, Json(body)).into_response()
+}
+
 fn failure(status: StatusCode, code: &str, message: &str) -> Response {
-    let inner = if status == StatusCode::FORBIDDEN { json!({"code": "ForbiddenByRbac"}) } else { Value::Null };
-    (status, Json(json!({"error": {"code": code, "message": message, "innererror": inner}}))).into_response()
+    (status, Json(json!({"error": {"code": code, "message": message, "innererror": null}}))).into_response()
 }
