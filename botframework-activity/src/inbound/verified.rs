@@ -18,6 +18,8 @@ pub(super) struct Facts {
     pub(super) tenant: Option<TenantId>,
     pub(super) app_id: ClientId,
     pub(super) cloud: ChannelCloud,
+    /// How long the request's body or the record was, in bytes.
+    pub(super) size: usize,
 }
 
 impl VerifiedActivity {
@@ -27,6 +29,12 @@ impl VerifiedActivity {
 
     pub(super) fn facts(&self) -> &Facts {
         &self.0
+    }
+
+    /// How much memory it takes, by the bytes it was read from.
+    #[cfg(feature = "turns")]
+    pub(crate) fn size(&self) -> usize {
+        self.0.size
     }
 
     /// The activity.
@@ -116,6 +124,7 @@ impl fmt::Debug for VerifiedActivity {
             .field("service_url", &self.0.service_url)
             .field("tenant", &self.0.tenant)
             .field("app_id", &self.0.app_id)
+            .field("size", &self.0.size)
             .finish_non_exhaustive()
     }
 }
