@@ -15,9 +15,10 @@ use std::{
 };
 
 use botframework_activity::{
-    Accepted, Activity, MemoryTurnQueue, Notice, Outcome, Overlap, QueueErrorKind, Received, Reply, Turn,
-    VerifiedActivity,
+    Accepted, Activity, MemoryQueueLimits, MemoryTurnQueue, Notice, Outcome, Overlap, QueueErrorKind, Received, Reply,
+    Turn, TurnRunner, VerifiedActivity,
 };
+use entra_auth::TenantPolicy;
 use http::Method;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
@@ -218,6 +219,37 @@ async fn one_conversation_in_order_many_at_once() {
             calls.iter().map(turns_support::Call::text).filter(|text| text.starts_with(&prefix)).collect();
         assert_eq!(texts, (0..TURNS).map(|n| format!("{prefix}{n}")).collect::<Vec<_>>());
     }
+}
+
+/// The activity waits in this process as it is; it is judged all the same.
+#[tokio::test(start_paused = true)]
+async fn what_the_policy_does_not_allow_any_more_is_not_run() {
+    let elsewhere = TenantPolicy::Single("bbbbbbbb-0000-4000-8000-00000000000b".parse().unwrap());
+    for (tenants, expected) in [(elsewhere, vec![]), (TenantPolicy::Any, vec!["POST hello"])] {
+        let (channel, queue) = (Channel::new(), MemoryTurnQueue::default());
+        let policy = inbound_support::builder(tenants).build().unwrap().policy().clone();
+        let runner = TurnRunner::in_memory(queue.clone(), policy, channel.connector()).start(moody, voice);
+        let _ = runner.accept(&message("a:1", "m1", "hello").await).await.unwrap();
+        sleep(seconds(100)).await;
+        assert_eq!(channel.story(), expected);
+        assert!(queue.is_empty());
+    }
+}
+
+/// What waits counts with the bytes it was read from, sealed or not.
+#[tokio::test(start_paused = true)]
+async fn what_waits_in_memory_is_bounded_by_its_bytes() {
+    let channel = Channel::new();
+    let queue = MemoryTurnQueue::new(MemoryQueueLimits::default().bytes(30_000));
+    let runner = in_memory_over(&queue, &channel).start(moody, voice);
+    let _ = runner.accept(&message("a:1", "m1", "hang").await).await.unwrap();
+    let long = "x".repeat(20_000);
+    let _ = runner.accept(&message("a:1", "m2", &long).await).await.unwrap();
+    let refused = runner.accept(&message("a:1", "m3", &long).await).await.unwrap_err();
+    assert_eq!(refused.kind(), QueueErrorKind::Full);
+    let small = in_memory_over(&MemoryTurnQueue::new(MemoryQueueLimits::default().record(1000)), &channel);
+    let refused = small.start(moody, voice).accept(&message("a:1", "m1", &long).await).await.unwrap_err();
+    assert_eq!(refused.kind(), QueueErrorKind::TooLarge);
 }
 
 #[tokio::test(start_paused = true)]

@@ -354,6 +354,7 @@ impl StdError for SendError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::words::Words as _;
 
     static_assertions::assert_impl_all!(SendError: Send, Sync);
 

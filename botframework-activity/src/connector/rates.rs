@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -35,7 +35,17 @@ pub enum ConversationRates {
 #[derive(Debug)]
 pub(super) struct Rates {
     kept: ConversationRates,
-    lanes: Mutex<HashMap<Box<str>, Lane>>,
+    lanes: Mutex<Lanes>,
+}
+
+/// The conversations that are remembered.
+#[derive(Debug, Default)]
+struct Lanes {
+    by_name: HashMap<Arc<str>, Lane>,
+    /// In the order in which they came.
+    order: VecDeque<Arc<str>>,
+    /// When the quiet ones were looked for last.
+    swept: Option<Instant>,
 }
 
 /// The times of past and reserved calls, oldest first.
@@ -62,8 +72,10 @@ const READS: [Window; 4] = [
 ];
 const TENANT: [Window; 1] = [(50, Duration::from_secs(1))];
 
-/// The most conversations that are remembered; the quiet ones are forgotten first.
+/// The most conversations that are remembered; the quiet ones are forgotten first, then the oldest.
 const MAX_LANES: usize = 8192;
+/// Quiet ones are looked for no more often: that takes a look at all of them.
+const SWEEP: Duration = Duration::from_secs(1);
 /// A conversation that was quiet for so long may be forgotten: the hour's count is lost with it.
 const QUIET: Duration = Duration::from_secs(30);
 
@@ -85,7 +97,7 @@ impl Rates {
         };
         let now = Instant::now();
         let mut lanes = self.lanes();
-        let lane = lane(&mut lanes, &name(at, id), now);
+        let lane = lanes.lane(&name(at, id), now);
         let earliest = lane.earliest(cost, now);
         take(lane.calls(cost), earliest, now, end)
     }
@@ -97,7 +109,7 @@ impl Rates {
         }
         let now = Instant::now();
         let mut lanes = self.lanes();
-        let calls = &mut lane(&mut lanes, at.as_str(), now).writes;
+        let calls = &mut lanes.lane(at.as_str(), now).writes;
         let earliest = earliest(calls, &TENANT, now);
         take(Some(calls), earliest, now, end)
     }
@@ -106,7 +118,7 @@ impl Rates {
     pub(super) fn hold(&self, at: &ServiceUrl, conversation: Option<&str>, wait: Duration) {
         if let Some(id) = conversation.filter(|_| self.keeps(at)) {
             let now = Instant::now();
-            lane(&mut self.lanes(), &name(at, id), now).not_before = Some(now + wait);
+            self.lanes().lane(&name(at, id), now).not_before = Some(now + wait);
         }
     }
 
@@ -118,8 +130,40 @@ impl Rates {
         }
     }
 
-    fn lanes(&self) -> MutexGuard<'_, HashMap<Box<str>, Lane>> {
+    fn lanes(&self) -> MutexGuard<'_, Lanes> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lanes {
+    fn lane(&mut self, name: &str, now: Instant) -> &mut Lane {
+        if !self.by_name.contains_key(name) {
+            self.make_room(now);
+            self.order.push_back(name.into());
+        }
+        // The name is shared with the order when it is new.
+        let key = match self.order.back() {
+            Some(last) if **last == *name => Arc::clone(last),
+            _ => name.into(),
+        };
+        self.by_name.entry(key).or_default()
+    }
+
+    fn make_room(&mut self, now: Instant) {
+        if self.by_name.len() < MAX_LANES {
+            return;
+        }
+        if self.swept.is_none_or(|last| last + SWEEP <= now) {
+            self.swept = Some(now);
+            self.by_name.retain(|_, lane| !lane.is_quiet(now));
+            let by_name = &self.by_name;
+            self.order.retain(|name| by_name.contains_key(name));
+        }
+        while self.by_name.len() >= MAX_LANES
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.by_name.remove(&oldest);
+        }
     }
 }
 
@@ -177,20 +221,6 @@ fn earliest(calls: &mut VecDeque<Instant>, windows: &[Window], from: Instant) ->
         }
     }
     at
-}
-
-fn lane<'a>(lanes: &'a mut HashMap<Box<str>, Lane>, name: &str, now: Instant) -> &'a mut Lane {
-    if !lanes.contains_key(name) {
-        if lanes.len() >= MAX_LANES {
-            lanes.retain(|_, lane| !lane.is_quiet(now));
-        }
-        if lanes.len() >= MAX_LANES
-            && let Some(any) = lanes.keys().next().cloned()
-        {
-            lanes.remove(&any);
-        }
-    }
-    lanes.entry(name.into()).or_default()
 }
 
 fn name(at: &ServiceUrl, conversation: &str) -> String {
@@ -294,6 +324,27 @@ mod tests {
             let _ = rates.reserve(&place(), Some(&id.to_string()), Cost::Write, far());
             tokio::time::advance(Duration::from_millis(25)).await;
         }
-        assert!(rates.lanes().len() <= MAX_LANES);
+        let lanes = rates.lanes();
+        assert!(lanes.by_name.len() <= MAX_LANES && lanes.order.len() == lanes.by_name.len());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_oldest_make_room_and_nobody_looks_at_all_more_than_once_a_second() {
+        let rates = Rates::new(ConversationRates::Everywhere);
+        let reserve = |id: usize| rates.reserve(&place(), Some(&id.to_string()), Cost::Write, far());
+        for id in 0..MAX_LANES {
+            assert_eq!(reserve(id), Ok(None));
+        }
+        let first = Instant::now();
+        assert_eq!(reserve(MAX_LANES), Ok(None));
+        assert_eq!(rates.lanes().swept, Some(first));
+        tokio::time::advance(Duration::from_millis(900)).await;
+        assert_eq!(reserve(MAX_LANES + 1), Ok(None));
+        let has = |id: usize| rates.lanes().by_name.contains_key(&*name(&place(), &id.to_string()));
+        assert!(!has(0) && !has(1) && has(2) && has(MAX_LANES + 1));
+        assert_eq!(rates.lanes().swept, Some(first), "no second look within the second");
+        tokio::time::advance(2 * QUIET).await;
+        assert_eq!(reserve(MAX_LANES + 2), Ok(None));
+        assert_eq!(rates.lanes().by_name.len(), 1, "the quiet ones are forgotten");
     }
 }

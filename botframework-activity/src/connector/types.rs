@@ -218,6 +218,7 @@ wire_object! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::words::Words as _;
 
     #[test]
     fn counts_are_read_by_status() {

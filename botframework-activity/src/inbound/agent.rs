@@ -7,11 +7,11 @@ use super::{
     ChannelPolicy, InboundError, InboundErrorKind, InboundRequest, ServiceUrl, VerifiedActivity,
     authenticator::refused,
     entra::GroupKind,
-    policy::{optional_id, required_id},
-    token::{judge_content, one_tenant, parse},
+    policy::{check_ids, named_channel, named_service_url},
+    token::{judge_content, one_tenant},
     verified::Facts,
 };
-use crate::{Activity, ActivityType, DeliveryMode, RoleType, json_shape};
+use crate::{Activity, ActivityType, DeliveryMode, RoleType};
 
 /// The proof that a request carries a good token of Entra, of a caller that is allowed. It opens the body of that
 /// request. Only [`CallerAuthenticator`](crate::CallerAuthenticator) makes one.
@@ -73,29 +73,13 @@ impl AgentToken {
 
     fn judge(&self, body: &[u8]) -> Result<InboundRequest, InboundError> {
         let rules = &self.0.policy.0;
-        if body.len() > rules.body_limit {
-            return Err(InboundErrorKind::BodyTooLarge.into());
-        }
-        let shape = json_shape(body);
-        if shape.depth > rules.depth_limit {
-            return Err(InboundErrorKind::BodyTooDeep.into());
-        }
-        if shape.nodes > rules.node_limit {
-            return Err(InboundErrorKind::BodyTooComplex.into());
-        }
-        let mut activity = parse(body)?;
-        let text = activity.service_url.as_deref().filter(|text| !text.is_empty());
-        let text = text.ok_or(InboundErrorKind::MissingServiceUrl)?;
-        let url = ServiceUrl::parse(text).map_err(|_| InboundErrorKind::ServiceUrlMismatch)?;
+        let mut activity = rules.read(body)?;
+        let url = named_service_url(&activity)?;
         if self.0.service_url.as_ref().is_some_and(|signed| !signed.same_as(&url)) {
             return Err(InboundErrorKind::ServiceUrlMismatch.into());
         }
-        let channel = activity.channel_id.as_ref().map(|channel| channel.base().trim());
-        required_id(channel, InboundErrorKind::MissingChannel)?;
-        required_id(activity.conversation_id(), InboundErrorKind::MissingConversation)?;
-        optional_id(activity.id.as_deref())?;
-        optional_id(activity.from.as_ref().and_then(|from| from.id.as_deref()))?;
-        optional_id(activity.recipient.as_ref().and_then(|recipient| recipient.id.as_deref()))?;
+        named_channel(&activity)?;
+        check_ids(&activity)?;
         let tenant = one_tenant(&activity, &url)?;
         if !rules.allows_tenant(tenant.as_ref()) {
             return Err(InboundErrorKind::TenantNotAllowed.into());
@@ -111,6 +95,7 @@ impl AgentToken {
                     tenant,
                     app_id: self.0.app_id.clone(),
                     cloud: rules.cloud,
+                    size: body.len(),
                 })))
             }
             (_, reply_url) => {

@@ -3,6 +3,7 @@ use std::{collections::HashMap, sync::Arc};
 use entra_auth::{BuildError, ClientId, TenantId, TenantPolicy};
 
 use super::{ChannelCloud, InboundError, InboundErrorKind, ServiceUrl, service_url::ConnectorHosts};
+use crate::{Activity, ModelErrorKind, json_shape};
 
 /// What a bot accepts: its app ids, its cloud, whose tenants, which connectors, within which limits.
 ///
@@ -91,14 +92,63 @@ impl Rules {
     }
 }
 
+impl Rules {
+    /// The activity in a body, within the limits. What is wrong with the bytes is found before what is wrong with what
+    /// they say.
+    pub(super) fn read(&self, body: &[u8]) -> Result<Activity, InboundError> {
+        if body.len() > self.body_limit {
+            return Err(InboundErrorKind::BodyTooLarge.into());
+        }
+        let shape = json_shape(body);
+        if shape.depth > self.depth_limit {
+            return Err(InboundErrorKind::BodyTooDeep.into());
+        }
+        if shape.nodes > self.node_limit {
+            return Err(InboundErrorKind::BodyTooComplex.into());
+        }
+        let activity = Activity::from_json(body).map_err(|error| {
+            let kind = match error.kind() {
+                ModelErrorKind::Malformed => InboundErrorKind::MalformedBody,
+                _ => InboundErrorKind::MalformedActivity,
+            };
+            InboundError::from(kind).with_source(error)
+        })?;
+        if activity.kind.as_str().is_empty() {
+            return Err(InboundErrorKind::MalformedActivity.into());
+        }
+        Ok(activity)
+    }
+}
+
+/// The address that the activity itself names.
+pub(super) fn named_service_url(activity: &Activity) -> Result<ServiceUrl, InboundError> {
+    let text = activity.service_url.as_deref().filter(|text| !text.is_empty());
+    let text = text.ok_or(InboundErrorKind::MissingServiceUrl)?;
+    ServiceUrl::parse(text).map_err(|_| InboundErrorKind::ServiceUrlMismatch.into())
+}
+
+/// The channel without its sub-channel, which every activity names.
+pub(super) fn named_channel(activity: &Activity) -> Result<&str, InboundError> {
+    let channel = activity.channel_id.as_ref().map(|channel| channel.base().trim());
+    required_id(channel, InboundErrorKind::MissingChannel)
+}
+
+/// The conversation, which every activity names, and the other ids, where they are.
+pub(super) fn check_ids(activity: &Activity) -> Result<(), InboundError> {
+    required_id(activity.conversation_id(), InboundErrorKind::MissingConversation)?;
+    optional_id(activity.id.as_deref())?;
+    optional_id(activity.from.as_ref().and_then(|from| from.id.as_deref()))?;
+    optional_id(activity.recipient.as_ref().and_then(|recipient| recipient.id.as_deref()))
+}
+
 /// An id that must be there, is not empty and not longer than any real one.
-pub(super) fn required_id(id: Option<&str>, missing: InboundErrorKind) -> Result<&str, InboundError> {
+fn required_id(id: Option<&str>, missing: InboundErrorKind) -> Result<&str, InboundError> {
     let id = id.filter(|id| !id.is_empty()).ok_or(missing)?;
     optional_id(Some(id))?;
     Ok(id)
 }
 
-pub(super) fn optional_id(id: Option<&str>) -> Result<(), InboundError> {
+fn optional_id(id: Option<&str>) -> Result<(), InboundError> {
     match id {
         Some(id) if id.chars().count() > MAX_ID => Err(InboundErrorKind::IdTooLong.into()),
         _ => Ok(()),

@@ -58,7 +58,19 @@ impl VerifiedActivity {
     pub fn restore(sealed: &[u8], sealer: &Sealer, place: &Key, policy: &ChannelPolicy) -> Result<Self, RecordError> {
         let record = Stored::<Activity>::open(sealed, sealer, place)?;
         let (record, service_url, cloud) = record.judge(policy)?;
-        Ok(Self::new(Facts { activity: record.what, service_url, tenant: record.tenant, app_id: record.app, cloud }))
+        let Stored { app: app_id, tenant, what: activity, .. } = record;
+        Ok(Self::new(Facts { activity, service_url, tenant, app_id, cloud, size: sealed.len() }))
+    }
+
+    /// An activity that has never left this process, judged by the policy of today like a record that comes back.
+    #[cfg(feature = "turns")]
+    pub(crate) fn judged_by(&self, policy: &ChannelPolicy) -> Result<Self, RecordError> {
+        let facts = self.facts();
+        if policy.still_allows(&facts.app_id, facts.cloud, facts.tenant.as_ref(), &facts.service_url) {
+            Ok(self.clone())
+        } else {
+            Err(RecordErrorKind::NotAllowed.into())
+        }
     }
 }
 

@@ -10,10 +10,10 @@ use serde::Deserialize;
 use super::{
     ChannelPolicy, ForeignActivity, InboundError, InboundErrorKind, ServiceUrl, VerifiedActivity,
     authenticator::refused,
-    policy::{optional_id, required_id},
+    policy::{check_ids, named_channel, named_service_url},
     verified::Facts,
 };
-use crate::{Activity, ModelErrorKind, RawJson, json_shape};
+use crate::{Activity, RawJson};
 
 /// The proof that a request carries a good token of the channel. It opens the body of that request.
 ///
@@ -91,27 +91,16 @@ impl ChannelToken {
 
     fn judge(&self, body: &[u8]) -> Result<VerifiedActivity, InboundError> {
         let rules = &self.0.policy.0;
-        if body.len() > rules.body_limit {
-            return Err(InboundErrorKind::BodyTooLarge.into());
+        let mut activity = rules.read(body)?;
+        // The activity's own spelling: it has kept the letter case that the claim has lost.
+        let service_url = named_service_url(&activity)?;
+        if !service_url.same_as(&self.0.service_url) {
+            return Err(InboundErrorKind::ServiceUrlMismatch.into());
         }
-        let shape = json_shape(body);
-        if shape.depth > rules.depth_limit {
-            return Err(InboundErrorKind::BodyTooDeep.into());
-        }
-        if shape.nodes > rules.node_limit {
-            return Err(InboundErrorKind::BodyTooComplex.into());
-        }
-        let mut activity = parse(body)?;
-        let service_url = self.judge_service_url(&activity)?;
-        let channel = activity.channel_id.as_ref().map(|channel| channel.base().trim());
-        let channel = required_id(channel, InboundErrorKind::MissingChannel)?;
-        if !rules.endorsed(channel, self.0.key.endorsements()) {
+        if !rules.endorsed(named_channel(&activity)?, self.0.key.endorsements()) {
             return Err(InboundErrorKind::NotEndorsed.into());
         }
-        required_id(activity.conversation_id(), InboundErrorKind::MissingConversation)?;
-        optional_id(activity.id.as_deref())?;
-        optional_id(activity.from.as_ref().and_then(|from| from.id.as_deref()))?;
-        optional_id(activity.recipient.as_ref().and_then(|recipient| recipient.id.as_deref()))?;
+        check_ids(&activity)?;
         let tenant = one_tenant(&activity, &self.0.service_url)?;
         // Whoever sent the activity does not get to say who called.
         activity.caller_id = rules.cloud.caller_id().map(str::to_owned);
@@ -122,16 +111,9 @@ impl ChannelToken {
             tenant,
             app_id: self.0.app_id.clone(),
             cloud: rules.cloud,
+            size: body.len(),
         });
         if allowed { Ok(verified) } else { Err(InboundError::foreign(ForeignActivity::new(verified))) }
-    }
-
-    /// The activity's service URL, which has kept the letter case that the claim has lost.
-    fn judge_service_url(&self, activity: &Activity) -> Result<ServiceUrl, InboundError> {
-        let text = activity.service_url.as_deref().filter(|text| !text.is_empty());
-        let text = text.ok_or(InboundErrorKind::MissingServiceUrl)?;
-        let url = ServiceUrl::parse(text).map_err(|_| InboundErrorKind::ServiceUrlMismatch)?;
-        if url.same_as(&self.0.service_url) { Ok(url) } else { Err(InboundErrorKind::ServiceUrlMismatch.into()) }
     }
 }
 
@@ -142,20 +124,6 @@ impl fmt::Debug for ChannelToken {
             .field("app_id", &self.0.app_id)
             .finish_non_exhaustive()
     }
-}
-
-pub(super) fn parse(body: &[u8]) -> Result<Activity, InboundError> {
-    let activity = Activity::from_json(body).map_err(|error| {
-        let kind = match error.kind() {
-            ModelErrorKind::Malformed => InboundErrorKind::MalformedBody,
-            _ => InboundErrorKind::MalformedActivity,
-        };
-        InboundError::from(kind).with_source(error)
-    })?;
-    if activity.kind.as_str().is_empty() {
-        return Err(InboundErrorKind::MalformedActivity.into());
-    }
-    Ok(activity)
 }
 
 /// The tenant that every part of the request agrees on. Only the one in the service URL is signed by itself.

@@ -33,6 +33,8 @@ pub(super) struct Facts {
     pub(super) tenant: Option<TenantId>,
     pub(super) app_id: ClientId,
     pub(super) cloud: ChannelCloud,
+    /// How long the request's body or the record was, in bytes.
+    pub(super) size: usize,
 }
 
 impl VerifiedActivity {
@@ -42,6 +44,12 @@ impl VerifiedActivity {
 
     pub(super) fn facts(&self) -> &Facts {
         &self.0
+    }
+
+    /// How much memory it takes, by the bytes it was read from.
+    #[cfg(feature = "turns")]
+    pub(crate) fn size(&self) -> usize {
+        self.0.size
     }
 
     /// The activity.
@@ -131,6 +139,7 @@ impl fmt::Debug for VerifiedActivity {
             .field("service_url", &self.0.service_url)
             .field("tenant", &self.0.tenant)
             .field("app_id", &self.0.app_id)
+            .field("size", &self.0.size)
             .finish_non_exhaustive()
     }
 }

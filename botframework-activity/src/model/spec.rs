@@ -4,7 +4,7 @@
 
 use super::object::WireObject;
 use super::vocabulary::{ActivityType, ContentType, EntityType, InvokeName};
-use crate::{ai, card, event, invoke};
+use crate::{ai, card, event, invoke, model::words::Words as _};
 
 /// What is missing in `T`.
 fn missing<T: WireObject>(row: &str, members: &str) -> Vec<String> {

@@ -490,6 +490,7 @@ fn event_type(activity: &Activity) -> Option<TeamsEventType> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::words::Words as _;
 
     #[test]
     fn every_type_has_a_view() {

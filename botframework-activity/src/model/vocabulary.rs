@@ -430,6 +430,7 @@ vocabulary! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::words::Words as _;
 
     macro_rules! round_trips {
         ($($name:ident),*) => {$(

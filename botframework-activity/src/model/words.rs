@@ -157,11 +157,16 @@ macro_rules! vocabulary {
         };
 
         #[cfg(test)]
-        impl $name {
-            #[allow(dead_code)]
-            pub(crate) const ALL: &'static [&'static str] = &[$($text),*];
+        impl $crate::model::words::Words for $name {
+            const ALL: &'static [&'static str] = &[$($text),*];
         }
     };
 }
 
 pub(crate) use vocabulary;
+
+/// The words of a vocabulary.
+#[cfg(test)]
+pub(crate) trait Words {
+    const ALL: &'static [&'static str];
+}

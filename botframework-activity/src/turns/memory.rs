@@ -15,10 +15,12 @@ use tokio::{
 };
 
 use super::{Accepted, End, Lane, Lease, NewTurn, QueueError, QueueErrorKind, TurnId, TurnQueue, queue::LANE_LIMIT};
+use crate::VerifiedActivity;
 
 /// A [`TurnQueue`] in the memory of this process. What it holds is lost with the process.
 ///
-/// A clone is the same queue.
+/// [`TurnRunner::in_memory`](crate::TurnRunner::in_memory) puts activities into it as they are: nothing is sealed that
+/// never leaves the process. A clone is the same queue.
 #[derive(Clone)]
 pub struct MemoryTurnQueue(Arc<Shared>);
 
@@ -30,7 +32,7 @@ pub struct MemoryQueueLimits {
     pub turns: usize,
     /// Turns in one lane, the running one included. Default 20; a turn may ask for less.
     pub lane: usize,
-    /// Bytes of all payloads. Default 64 MiB.
+    /// Bytes of all payloads; an activity that is kept as it is counts with the size of its request. Default 64 MiB.
     pub bytes: usize,
     /// Bytes of one payload or progress. Default 1 MiB.
     pub record: usize,
@@ -126,6 +128,9 @@ enum Head {
 struct Entry {
     id: TurnId,
     payload: Bytes,
+    carried: Option<VerifiedActivity>,
+    /// The bytes of both.
+    size: usize,
     progress: Option<Bytes>,
     attempt: u32,
 }
@@ -177,7 +182,7 @@ impl Default for MemoryTurnQueue {
 #[async_trait]
 impl TurnQueue for MemoryTurnQueue {
     async fn accept(&self, turn: NewTurn) -> Result<Accepted, QueueError> {
-        self.check_size(turn.payload.len())?;
+        self.check_size(turn.size())?;
         let result = self.lock().accept(turn, &self.0.limits, Instant::now());
         if matches!(result, Ok(Accepted::New)) {
             self.0.changed.notify_one();
@@ -237,19 +242,21 @@ impl State {
         if in_lane >= turn.lane_limit.min(limits.lane) {
             return Ok(Accepted::LaneFull);
         }
-        let bytes = self.bytes.saturating_add(turn.payload.len());
+        let size = turn.size();
+        let bytes = self.bytes.saturating_add(size);
         if self.turns >= limits.turns || bytes > limits.bytes {
             return Err(QueueErrorKind::Full.into());
         }
         self.turns += 1;
         self.bytes = bytes;
         self.seen.remember(name, now + limits.dedupe, limits.remembered);
-        let entry = Entry { id: turn.id, payload: turn.payload, progress: None, attempt: 0 };
-        match self.lanes.get_mut(&turn.lane) {
+        let NewTurn { id, lane: name, payload, carried, .. } = turn;
+        let entry = Entry { id, payload, carried, size, progress: None, attempt: 0 };
+        match self.lanes.get_mut(&name) {
             Some(lane) => lane.waiting.push_back(entry),
             None => {
-                self.ready.push_back(turn.lane.clone());
-                self.lanes.insert(turn.lane, LaneState { waiting: VecDeque::from([entry]), head: Head::Ready });
+                self.ready.push_back(name.clone());
+                self.lanes.insert(name, LaneState { waiting: VecDeque::from([entry]), head: Head::Ready });
             }
         }
         Ok(Accepted::New)
@@ -281,7 +288,8 @@ impl State {
         entry.attempt += 1;
         let lease =
             Lease::new(entry.id.clone(), name.clone(), entry.payload.clone(), entry.attempt, fence, limits.lease)
-                .with_progress(entry.progress.clone());
+                .with_progress(entry.progress.clone())
+                .with_carried(entry.carried.clone());
         lane.head = Head::Leased { entry, fence, timer };
         self.timers.insert(timer, name);
         Some(lease)
@@ -330,7 +338,7 @@ impl State {
             }
             End::Done | End::Dead => {
                 self.turns = self.turns.saturating_sub(1);
-                self.bytes = self.bytes.saturating_sub(entry.payload.len());
+                self.bytes = self.bytes.saturating_sub(entry.size);
             }
         }
         if lane.waiting.is_empty() {

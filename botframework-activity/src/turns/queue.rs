@@ -137,6 +137,8 @@ pub struct NewTurn {
     pub payload: Bytes,
     /// How many turns may be in the lane with this one, the running one included. Default 20.
     pub lane_limit: usize,
+    /// The activity itself, instead of a payload, for a queue that never leaves this process.
+    pub(super) carried: Option<VerifiedActivity>,
 }
 
 /// How many turns a lane holds unless the turn says otherwise.
@@ -146,7 +148,17 @@ impl NewTurn {
     /// A turn with the default limit for its lane.
     #[must_use]
     pub fn new(id: TurnId, lane: Lane, payload: impl Into<Bytes>) -> Self {
-        Self { id, lane, payload: payload.into(), lane_limit: LANE_LIMIT }
+        Self { id, lane, payload: payload.into(), lane_limit: LANE_LIMIT, carried: None }
+    }
+
+    /// A turn that carries its activity as it is.
+    pub(super) fn carrying(id: TurnId, lane: Lane, activity: VerifiedActivity) -> Self {
+        Self { carried: Some(activity), ..Self::new(id, lane, Bytes::new()) }
+    }
+
+    /// How many bytes the queue keeps of it.
+    pub(super) fn size(&self) -> usize {
+        self.carried.as_ref().map_or(0, VerifiedActivity::size).saturating_add(self.payload.len())
     }
 
     /// Sets how many turns may be in the lane, this one included. 1 refuses a turn while another runs.
@@ -188,6 +200,7 @@ pub struct Lease {
     attempt: u32,
     fence: u64,
     ttl: Duration,
+    carried: Option<VerifiedActivity>,
 }
 
 impl Lease {
@@ -197,7 +210,18 @@ impl Lease {
     /// lease is good without a checkpoint.
     #[must_use]
     pub const fn new(id: TurnId, lane: Lane, payload: Bytes, attempt: u32, fence: u64, ttl: Duration) -> Self {
-        Self { id, lane, payload, progress: None, attempt, fence, ttl }
+        Self { id, lane, payload, progress: None, attempt, fence, ttl, carried: None }
+    }
+
+    /// The same lease with the activity that the turn carried.
+    pub(super) fn with_carried(mut self, carried: Option<VerifiedActivity>) -> Self {
+        self.carried = carried;
+        self
+    }
+
+    /// The activity, when the turn carried it as it is.
+    pub(super) const fn carried(&self) -> Option<&VerifiedActivity> {
+        self.carried.as_ref()
     }
 
     /// The same lease with the progress that was stored last.

@@ -276,10 +276,15 @@ impl TurnRunner {
 
     async fn offer(&self, id: TurnId, activity: &VerifiedActivity, limit: usize) -> Result<Accepted, QueueError> {
         let lane = Lane::from(&activity.conversation_key());
-        let payload = activity
-            .seal(&self.0.sealer, &payload_place(&lane, &id))
-            .map_err(|error| QueueError::new(QueueErrorKind::TooLarge, error))?;
-        let turn = NewTurn::new(id, lane, payload).lane_limit(limit);
+        let turn = if self.0.memory.is_some() {
+            NewTurn::carrying(id, lane, activity.clone())
+        } else {
+            let payload = activity
+                .seal(&self.0.sealer, &payload_place(&lane, &id))
+                .map_err(|error| QueueError::new(QueueErrorKind::TooLarge, error))?;
+            NewTurn::new(id, lane, payload)
+        };
+        let turn = turn.lane_limit(limit);
         let result = timeout(ACCEPT_TIMEOUT, self.0.queue.accept(turn)).await;
         let result = result.unwrap_or_else(|_| Err(QueueErrorKind::Timeout.into()));
         match &result {

@@ -283,13 +283,18 @@ impl<'a> Job<'a> {
     /// Opens what the queue kept; a record that cannot be used ends the turn.
     fn open(shared: &'a Inner, lease: &'a Lease, hold: &'a Hold) -> Result<Self, End> {
         let (lane, id) = (lease.lane(), lease.id());
-        let place = payload_place(lane, id);
-        let activity =
-            VerifiedActivity::restore(lease.payload(), &shared.sealer, &place, &shared.policy).map_err(|error| {
-                let error: &(dyn std::error::Error + 'static) = &error;
-                tracing::error!(error, "a queued turn cannot be restored");
-                End::Dead
-            })?;
+        let activity = match lease.carried() {
+            Some(activity) => activity.judged_by(&shared.policy),
+            None => {
+                let place = payload_place(lane, id);
+                VerifiedActivity::restore(lease.payload(), &shared.sealer, &place, &shared.policy)
+            }
+        };
+        let activity = activity.map_err(|error| {
+            let error: &(dyn std::error::Error + 'static) = &error;
+            tracing::error!(error, "a queued turn cannot be restored");
+            End::Dead
+        })?;
         let progress = match lease.progress().map(|sealed| Progress::open(sealed, &shared.sealer, lane, id)) {
             None => Progress::default(),
             Some(Some(progress)) => progress,

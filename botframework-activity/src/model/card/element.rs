@@ -330,6 +330,39 @@ setters! { ImageSet {
     size(ImageSize) => image_size;
 } }
 
+/// What everything has that holds other elements.
+macro_rules! holds_elements {
+    ($name:ident) => {
+        impl $name {
+            /// An empty one.
+            #[must_use]
+            pub fn new() -> Self {
+                Self::default()
+            }
+
+            /// Adds an element.
+            #[must_use]
+            pub fn element(mut self, element: impl Into<Element>) -> Self {
+                self.items.push(element.into());
+                self
+            }
+        }
+
+        setters! { $name {
+            /// Sets how it looks.
+            style(ContainerStyle) => style;
+            /// Lets it reach to the edges.
+            bleed(bool) => bleed;
+            /// Sets where the content stands.
+            align_content(VerticalAlignment) => vertical_content_alignment;
+            /// Sets the least height.
+            min_height(Scalar) => min_height;
+            /// Sets what a click does.
+            select_action(Action) => select_action;
+        } }
+    };
+}
+
 element! {
     /// Elements that belong together: [`Container`](https://adaptivecards.microsoft.com/?topic=Container).
     pub struct Container = CONTAINER {
@@ -352,33 +385,7 @@ element! {
     }
 }
 
-impl Container {
-    /// An empty container.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds an element.
-    #[must_use]
-    pub fn element(mut self, element: impl Into<Element>) -> Self {
-        self.items.push(element.into());
-        self
-    }
-}
-
-setters! { Container {
-    /// Sets how it looks.
-    style(ContainerStyle) => style;
-    /// Lets it reach to the edges.
-    bleed(bool) => bleed;
-    /// Sets where the content stands.
-    align_content(VerticalAlignment) => vertical_content_alignment;
-    /// Sets the least height.
-    min_height(Scalar) => min_height;
-    /// Sets what a click does.
-    select_action(Action) => select_action;
-} }
+holds_elements!(Container);
 
 element! {
     /// Columns side by side: [`ColumnSet`](https://adaptivecards.microsoft.com/?topic=ColumnSet).
@@ -453,30 +460,11 @@ element! {
     }
 }
 
-impl Column {
-    /// An empty column.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds an element.
-    #[must_use]
-    pub fn element(mut self, element: impl Into<Element>) -> Self {
-        self.items.push(element.into());
-        self
-    }
-}
+holds_elements!(Column);
 
 setters! { Column {
     /// Sets the width.
     width(Scalar) => width;
-    /// Sets how it looks.
-    style(ContainerStyle) => style;
-    /// Sets where the content stands.
-    align_content(VerticalAlignment) => vertical_content_alignment;
-    /// Sets what a click does.
-    select_action(Action) => select_action;
 } }
 
 element! {

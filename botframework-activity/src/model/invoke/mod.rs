@@ -249,6 +249,7 @@ impl Activity {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::words::Words as _;
 
     #[test]
     fn every_name_has_its_types() {
