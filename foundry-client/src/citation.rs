@@ -95,19 +95,50 @@ impl OutputText {
     /// ```
     #[must_use]
     pub fn with_marks(&self) -> (String, Vec<Citation>) {
-        let mut cited: Vec<Citation> = self.citations().collect();
-        cited.sort_by_key(|citation| (citation.span.end, citation.span.start));
-        let mut sources: Vec<Citation> = Vec::new();
-        let mut marks = Vec::new();
-        for citation in cited {
-            let known = sources.iter().position(|source| source.source == citation.source);
-            let number = known.unwrap_or(sources.len()) + 1;
-            marks.push((citation.span.clone(), number));
-            if known.is_none() {
-                sources.push(citation);
+        let mut cited = CitedText::default();
+        cited.push(self);
+        (cited.text, cited.sources)
+    }
+}
+
+/// A whole answer with marks such as `[1]`, and the sources behind them: what a channel with citations shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CitedText {
+    /// The text with its marks.
+    pub text: String,
+    /// The sources in the order of their numbers. A span counts from the beginning of the part it was found in.
+    pub sources: Vec<Citation>,
+}
+
+impl CitedText {
+    /// The texts of these messages, one after the other, marked as in [`OutputText::with_marks`]. One source has one number
+    /// in all of them.
+    #[must_use]
+    pub fn of<'a>(messages: impl IntoIterator<Item = &'a Message>) -> Self {
+        let mut all = Self::default();
+        for part in messages.into_iter().flat_map(|message| &message.content) {
+            match part {
+                Content::OutputText(text) => all.push(text),
+                Content::InputText(text) => all.text.push_str(&text.text),
+                _ => {}
             }
         }
-        (marked(&self.text, &marks), sources)
+        all
+    }
+
+    fn push(&mut self, text: &OutputText) {
+        let mut cited: Vec<Citation> = text.citations().collect();
+        cited.sort_by_key(|citation| (citation.span.end, citation.span.start));
+        let mut marks = Vec::new();
+        for citation in cited {
+            let known = self.sources.iter().position(|source| source.source == citation.source);
+            marks.push((citation.span.clone(), known.unwrap_or(self.sources.len()) + 1));
+            if known.is_none() {
+                self.sources.push(citation);
+            }
+        }
+        self.text.push_str(&marked(&text.text, &marks));
     }
 }
 
@@ -130,6 +161,7 @@ fn marked(text: &str, marks: &[(Range<usize>, usize)]) -> String {
     let mut last: Option<(usize, usize)> = None;
     for (span, number) in marks {
         let (start, end) = (byte(span.start), byte(span.end).max(byte(span.start)));
+        let (start, end) = if start == end { mark_beside(text, end) } else { (start, end) };
         // The same source at the same place, twice.
         if last.replace((end, *number)) == Some((end, *number)) {
             continue;
@@ -145,6 +177,19 @@ fn marked(text: &str, marks: &[(Range<usize>, usize)]) -> String {
     }
     out.push_str(text.get(written..).unwrap_or_default());
     out
+}
+
+/// The mark of the service that ends or begins at this place; an annotation of a file names only the place.
+fn mark_beside(text: &str, at: usize) -> (usize, usize) {
+    let (before, after) = text.split_at_checked(at).unwrap_or((text, ""));
+    if let Some(inner) = before.strip_suffix('】')
+        && let Some(start) = inner.rfind('【')
+        && !inner.get(start..).unwrap_or_default().contains('】')
+    {
+        return (start, at);
+    }
+    let end = after.strip_prefix('【').and_then(|inner| inner.find('】'));
+    (at, end.map_or(at, |end| at + '【'.len_utf8() + end + '】'.len_utf8()))
 }
 
 #[cfg(test)]
@@ -188,8 +233,26 @@ mod tests {
     }
 
     #[test]
+    fn one_source_has_one_number_in_all_messages() {
+        let message = |text: &str, annotations: serde_json::Value| -> Message {
+            let part = json!({"type": "output_text", "text": text, "annotations": annotations});
+            let item = json!({"type": "message", "role": "assistant", "content": [part]});
+            match serde_json::from_value(item).unwrap() {
+                crate::Item::Message(message) => message,
+                other => panic!("{other:?}"),
+            }
+        };
+        let url = |url: &str| json!([{"type": "url_citation", "url": url, "start_index": 0, "end_index": 3}]);
+        let messages = [message("one. ", url("a")), message("two. ", url("b")), message("six.", url("a"))];
+        let cited = CitedText::of(&messages);
+        assert_eq!(cited.text, "one [1]. two [2]. six [1].");
+        assert_eq!(cited.sources.len(), 2);
+    }
+
+    #[test]
     fn marks_stand_where_the_service_said() {
         let url = |url: &str, start: u64, end: u64| json!({"type": "url_citation", "url": url, "start_index": start, "end_index": end});
+        let file = |index: u64| json!({"type": "file_citation", "file_id": "f", "filename": "f.md", "index": index});
         let cases = [
             ("äöü【1†x】 end", json!([url("a", 3, 8)]), "äöü [1] end"),
             ("one two", json!([url("a", 0, 3), url("b", 4, 7)]), "one [1] two [2]"),
@@ -199,6 +262,12 @@ mod tests {
             ("one", json!([url("a", 0, 900), url("b", 7, 2)]), "one [1][2]"),
             ("", json!([url("a", 0, 0)]), "[1]"),
             ("plain", json!([]), "plain"),
+            ("a【1†x】.", json!([file(6)]), "a [1]."),
+            ("a【1†x】.", json!([file(1)]), "a [1]."),
+            ("a【1†x】【2†y】.", json!([file(6), url("b", 6, 11)]), "a [1][2]."),
+            ("a】.", json!([file(2)]), "a】 [1]."),
+            ("【a", json!([file(0)]), "[1]【a"),
+            ("ab", json!([file(900)]), "ab [1]"),
         ];
         for (before, annotations, after) in cases {
             assert_eq!(text(before, &annotations).with_marks().0, after, "{before}");

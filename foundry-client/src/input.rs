@@ -77,6 +77,18 @@ impl InputItem {
     pub fn raw(json: RawJson) -> Self {
         Self(Repr::Raw(json))
     }
+
+    /// What an item says once more, as a new item: without its id and what else only the service may write. For a user's
+    /// message that has to be sent again, for example after a [consent](crate::ConsentRequest). None for an item that is
+    /// no JSON object.
+    #[must_use]
+    pub fn again(item: &Item) -> Option<Self> {
+        let mut members: serde_json::Map<String, serde_json::Value> = item.raw().parse().ok()?;
+        for member in ["id", "status", "response_id", "agent_reference", "created_by", "phase"] {
+            members.remove(member);
+        }
+        Some(Self::raw(RawJson::from_value(&members).ok()?))
+    }
 }
 
 impl From<&Item> for InputItem {

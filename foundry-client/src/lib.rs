@@ -26,7 +26,7 @@ pub mod tools;
 mod vocabulary;
 
 pub use agent::AgentReference;
-pub use citation::{Citation, CitationSource};
+pub use citation::{Citation, CitationSource, CitedText};
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub use client::{

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::agent::AgentReference;
-use crate::citation::Citation;
+use crate::citation::{Citation, CitedText};
 use crate::conversation::{conversation_id, pairs};
 use crate::decision::{ApprovalRequest, ConsentRequest};
 use crate::items::Item;
@@ -98,6 +98,13 @@ impl Response {
         let answer: String =
             self.agent_messages().filter(|one| !one.is_commentary()).map(crate::item::Message::text).collect();
         if answer.is_empty() { self.output_text() } else { answer }
+    }
+
+    /// As [`answer_text`](Self::answer_text), with a mark such as `[1]` for each citation, and the sources behind them.
+    #[must_use]
+    pub fn cited_answer(&self) -> CitedText {
+        let answer = CitedText::of(self.agent_messages().filter(|one| !one.is_commentary()));
+        if answer.text.is_empty() { CitedText::of(self.agent_messages()) } else { answer }
     }
 
     /// The answer as a value: for a request with [`json_schema`](crate::CreateResponse::json_schema).

@@ -12,10 +12,20 @@ use botframework_activity::{
     Activity, ActivityType, ChannelAuthenticator, ConnectorClient, ForeignActivity, HandlerError, InvokeResponse,
     MemoryTurnQueue, Outcome, QueueError, Received, RedisQueueReport, ReplyEvents, Turn, TurnRunner, VerifiedActivity,
 };
+use entra_auth::Key;
+use foundry_client::{InputContent, InputItem, Role};
 use teams_sso::Access;
 use tokio::sync::Semaphore;
 
-use crate::{agent::Agent, clients::Shared, profile::Profiles, settings::Config, words};
+use crate::{
+    agent::{Agent, Decided, Input},
+    clients::Shared,
+    files::{self, Files},
+    profile::Profiles,
+    questions::{Choice, Pressed, Questions, Standing},
+    settings::Config,
+    words,
+};
 
 /// The bot as the server sees it. A clone is the same bot.
 #[derive(Clone)]
@@ -35,6 +45,8 @@ pub(crate) struct Bot {
 #[derive(Clone)]
 struct Desk {
     agent: Agent,
+    questions: Questions,
+    connector: ConnectorClient,
     profiles: Option<Profiles>,
 }
 
@@ -60,11 +72,11 @@ impl Bot {
         config: &Config,
         authenticator: ChannelAuthenticator,
         connector: ConnectorClient,
-        agent: Agent,
+        (agent, questions): (Agent, Questions),
         profiles: Option<Profiles>,
         shared: Option<Shared>,
     ) -> Self {
-        let desk = Desk { agent, profiles: profiles.clone() };
+        let desk = Desk { agent, questions, connector: connector.clone(), profiles: profiles.clone() };
         let policy = authenticator.policy().clone();
         let runner = match &shared {
             Some(Shared { queue, sealer, .. }) => {
@@ -192,15 +204,15 @@ impl Desk {
         if is_welcome(activity) {
             return Ok(Activity::message(words::WELCOME).into());
         }
+        let pressed = Pressed::of(activity);
         let text = activity.text_without_mentions();
         let text = text.trim();
-        if text.is_empty() {
-            let hint = if has_files(activity) { words::ATTACHMENTS } else { words::EMPTY };
-            return Ok(Activity::message(hint).into());
+        if text.is_empty() && pressed.is_none() && !files::has_any(activity) {
+            return Ok(Activity::message(words::EMPTY).into());
         }
         let Some(profiles) = &self.profiles else {
             let key = Agent::conversation(activity, None);
-            return Ok(Activity::message(self.agent.answer(&turn, &key, text, "").await?.text).into());
+            return self.said(&turn, &key, text, pressed, "").await;
         };
         if text.eq_ignore_ascii_case("sign out") {
             profiles.sign_out(activity).await?;
@@ -210,17 +222,80 @@ impl Desk {
         let Access::Ready(name) = profiles.name(&turn).await? else { return Ok(Outcome::Parked) };
         // In a group every user has a conversation of their own with the agent.
         let key = Agent::conversation(activity, activity.user_key().as_ref());
-        let greeting = format!("Hello {name}!\n\n");
-        let answer = self.agent.answer(&turn, &key, text, &greeting).await?;
-        let text = if answer.begins { greeting + &answer.text } else { answer.text };
-        Ok(Activity::message(text).into())
+        self.said(&turn, &key, text, pressed, &format!("Hello {name}!\n\n")).await
     }
-}
 
-/// Teams adds an HTML copy of the text as an attachment; that is no file.
-fn has_files(activity: &VerifiedActivity) -> bool {
-    activity
-        .attachments
-        .iter()
-        .any(|attachment| attachment.content_type.as_ref().is_none_or(|kind| kind.as_str() != "text/html"))
+    /// What the agent says to a message or to a pressed button.
+    async fn said(
+        &self,
+        turn: &Turn,
+        key: &Key,
+        text: &str,
+        pressed: Option<Pressed>,
+        greeting: &str,
+    ) -> Result<Outcome, HandlerError> {
+        if let Some(pressed) = pressed {
+            return self.decided(turn, key, &pressed, greeting).await;
+        }
+        let files = Files::fetch(&self.connector, turn.activity()).await;
+        let note = words::declined(&files.declined);
+        let words = (!text.is_empty()).then(|| InputContent::text(text));
+        let content: Vec<_> = words.into_iter().chain(files.content).collect();
+        if content.is_empty() {
+            return Ok(Activity::message(note).into());
+        }
+        let input = Input::Message(InputItem::message(Role::USER, content));
+        let note = if note.is_empty() { note } else { format!("\n\n{note}") };
+        self.ask(turn, key, input, greeting, &note).await
+    }
+
+    async fn decided(
+        &self,
+        turn: &Turn,
+        key: &Key,
+        pressed: &Pressed,
+        greeting: &str,
+    ) -> Result<Outcome, HandlerError> {
+        let question = match self.questions.take(turn, pressed).await? {
+            Standing::Good(question) => question,
+            Standing::Foreign => return Ok(Activity::message(words::NOT_YOURS).into()),
+            Standing::Closed => return Ok(Activity::message(words::CLOSED).into()),
+        };
+        tracing::info!(target: "hop", "the user answered a question of the agent: {:?}", pressed.choice);
+        let (conversation, requests) = (question.conversation, question.requests);
+        let input = match (pressed.choice, question.item) {
+            (Choice::Approve, _) => Input::Decision { conversation, decided: Decided { requests, approve: true } },
+            (Choice::Deny, _) => Input::Decision { conversation, decided: Decided { requests, approve: false } },
+            (Choice::Continue, None) => return Ok(Activity::message(words::CLOSED).into()),
+            (Choice::Continue, Some(item)) => match self.agent.earlier(&conversation, &item).await? {
+                Some(message) => Input::Message(message),
+                None => return Ok(Activity::message(words::CLOSED).into()),
+            },
+        };
+        let outcome = self.ask(turn, key, input, greeting, "").await?;
+        self.questions.close(turn, pressed).await?;
+        Ok(outcome)
+    }
+
+    async fn ask(
+        &self,
+        turn: &Turn,
+        key: &Key,
+        input: Input,
+        greeting: &str,
+        note: &str,
+    ) -> Result<Outcome, HandlerError> {
+        let answer = self.agent.answer(turn, key, input, greeting).await?;
+        let mut message = answer.said.message(if answer.begins { greeting } else { "" }, note)?;
+        if answer.said.asks() {
+            let cards = self.questions.ask(turn, &answer).await?;
+            if cards.is_empty() {
+                message.text = Some(words::NOBODY.to_owned());
+            }
+            for card in &cards {
+                message = message.with_card(card)?;
+            }
+        }
+        Ok(message.into())
+    }
 }

@@ -13,8 +13,10 @@ use foundry_client::FoundryClient;
 use crate::{
     agent::Agent,
     bot::Bot,
+    files,
     identity::Identity,
     profile::{Parts, Profiles},
+    questions::Questions,
     settings::Config,
 };
 
@@ -50,7 +52,11 @@ pub(crate) fn build(config: &Config) -> Result<Bot, BuildError> {
     let authenticator = authenticator.build()?;
 
     let watched = Arc::new(Watched(Arc::clone(&transport)));
-    let connector = ConnectorClient::builder(watched, Arc::clone(&credential)).build()?;
+    let mut connector = ConnectorClient::builder(watched, Arc::clone(&credential)).max_download(files::LARGEST);
+    for host in &config.connector_hosts {
+        connector = connector.allow_downloads_from(host);
+    }
+    let connector = connector.build()?;
     let foundry = FoundryClient::builder(&config.foundry_endpoint)
         .credential(Arc::clone(&credential))
         .transport(Arc::clone(&transport))
@@ -59,6 +65,7 @@ pub(crate) fn build(config: &Config) -> Result<Bot, BuildError> {
         Some(shared) => Arc::new(shared.store.clone()),
         None => Arc::new(MemoryStore::default()),
     };
+    let questions = Questions::new(Arc::clone(&conversations));
     let agent = Agent::new(foundry, config.agent.clone(), conversations);
     let profiles = match &config.sso {
         None => None,
@@ -80,7 +87,7 @@ pub(crate) fn build(config: &Config) -> Result<Bot, BuildError> {
             Some(Profiles::new(sso, parts)?)
         }
     };
-    Ok(Bot::start(config, authenticator, connector, agent, profiles, shared))
+    Ok(Bot::start(config, authenticator, connector, (agent, questions), profiles, shared))
 }
 
 /// The client of an app registration, which the bot's credential may speak for.
@@ -124,6 +131,7 @@ struct Watched(Arc<dyn HttpTransport>);
 impl HttpTransport for Watched {
     async fn send(&self, request: http::Request<Body>) -> Result<http::Response<Body>, TransportError> {
         let verb = match request.method().as_str() {
+            "GET" => "file fetched",
             "PUT" => "answer put in place of the placeholder",
             "DELETE" => "message deleted",
             _ => "reply delivered",

@@ -1,13 +1,16 @@
 #![doc = include_str!("../README.md")]
 
 mod agent;
+mod answer;
 mod bot;
 mod clients;
+mod files;
 mod identity;
 #[cfg(feature = "sandbox")]
 mod local;
 mod logs;
 mod profile;
+mod questions;
 mod server;
 mod settings;
 mod vault;

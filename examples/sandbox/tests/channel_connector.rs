@@ -28,6 +28,38 @@ fn refused(answer: &(u16, Value), status: u16, code: &str) {
 }
 
 #[tokio::test]
+async fn pictures_want_the_bots_token_and_documents_none() {
+    let (scene, _, _) = ready().await;
+    let chat = scene.teams.user(USER_ONE).conversation();
+    let picture = chat.picture("image/png", &b"png"[..]);
+    let document = chat.document("a.pdf", &b"pdf"[..]);
+    let fetch = |url: &Value, token: Option<String>| {
+        let mut request = reqwest::Client::new().get(url.as_str().unwrap());
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        async move {
+            let answer = request.send().await.unwrap();
+            (answer.status().as_u16(), answer.text().await.unwrap())
+        }
+    };
+    let token = || async { Some(scene.bot.token().await) };
+    let at = &picture["contentUrl"];
+    assert_eq!(fetch(at, token().await).await, (200, "png".to_owned()));
+    assert_eq!(fetch(at, None).await.0, 401);
+    assert_eq!(fetch(at, Some(scene.sandbox.sso_token(&USER_ONE))).await.0, 401);
+    let thumbnail = at.as_str().unwrap().replace("/original", "/thumbnail");
+    assert_eq!(fetch(&thumbnail.into(), token().await).await.0, 404);
+
+    assert_eq!(document["content"]["fileType"], "pdf");
+    let at = &document["content"]["downloadUrl"];
+    assert_eq!(fetch(at, None).await, (200, "pdf".to_owned()));
+    assert_eq!(fetch(at, token().await).await.0, 401, "a token is judged instead of the address");
+    let bare = at.as_str().unwrap().split('?').next().unwrap().to_owned();
+    assert_eq!(fetch(&bare.into(), None).await.0, 403);
+}
+
+#[tokio::test]
 async fn bearers_are_judged_first() {
     let (scene, inbound, answer) = ready().await;
     let (bot, url) = (&scene.bot, inbound["serviceUrl"].as_str().unwrap());

@@ -172,6 +172,7 @@ async fn bad_conversations_are_refused() {
 async fn bad_items_are_refused() {
     let cloud = Cloud::start().await;
     let items = format!("/conversations/{}/items", cloud.conversation().await);
+    let part = |part: Value| json!([{"role": "user", "content": [part]}]);
     let cases = [
         (json!([{"type": "message", "role": "robot", "content": "x"}]), "invalid_value", "items[0].role"),
         (json!([user("x"), {"role": "user"}]), "missing_required_parameter", "items[1].content"),
@@ -195,6 +196,33 @@ async fn bad_items_are_refused() {
             "items[0].content[0].text",
         ),
         (json!([{"role": "user", "content": ["x"]}]), "invalid_type", "items[0].content[0]"),
+        (part(json!({"type": "input_image"})), "invalid_value", "items[0].content[0].image_url"),
+        (part(json!({"type": "input_image", "image_url": 1})), "invalid_type", "items[0].content[0].image_url"),
+        (
+            part(json!({"type": "input_image", "image_url": "data:image/bmp;base64,QQ=="})),
+            "invalid_value",
+            "items[0].content[0].image_url",
+        ),
+        (
+            part(json!({"type": "input_image", "image_url": "data:image/png;base64,?"})),
+            "invalid_value",
+            "items[0].content[0].image_url",
+        ),
+        (
+            part(json!({"type": "input_file", "file_data": "data:application/pdf;base64,QQ=="})),
+            "missing_required_parameter",
+            "items[0].content[0].filename",
+        ),
+        (
+            part(json!({"type": "input_file", "filename": "a", "file_data": "QQ=="})),
+            "invalid_value",
+            "items[0].content[0].file_data",
+        ),
+        (
+            part(json!({"type": "input_file", "file_id": "f", "file_url": "https://x"})),
+            "invalid_value",
+            "items[0].content[0].file_data",
+        ),
         (json!([{"type": "dream"}]), "invalid_value", "items[0]"),
         (json!(["x"]), "invalid_type", "items[0]"),
         (json!([{"type": "function_call_output", "output": "x"}]), "missing_required_parameter", "items[0].call_id"),

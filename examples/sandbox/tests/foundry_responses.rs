@@ -312,6 +312,23 @@ async fn approval_and_consent_take_two_turns() {
 }
 
 #[tokio::test]
+async fn pictures_and_files_are_seen() {
+    let cloud = Cloud::start().await;
+    let content = json!([
+        {"type": "input_text", "text": "My dog is Rex."},
+        {"type": "input_image", "image_url": "data:image/png;base64,iVBORw0K", "detail": "auto"},
+        {"type": "input_image", "image_url": "https://docs.example/a.png", "detail": "auto"},
+        {"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0="},
+    ]);
+    let input = json!([{"type": "message", "role": "user", "content": content}]);
+    let body = with(ask(AGENT, ""), "input", input);
+    let answer = Cloud::ok(cloud.post("/responses", &body).await).answer();
+    let seen =
+        "I see a picture (image/png, 6 bytes) and a picture (elsewhere) and the file a.pdf (application/pdf, 5 bytes).";
+    assert!(answer.starts_with(seen) && answer.contains("My dog is Rex"), "{answer}");
+}
+
+#[tokio::test]
 async fn an_item_reference_stands_for_its_item() {
     let cloud = Cloud::start().await;
     let first = Cloud::ok(cloud.post("/responses", &ask(AGENT, "my name is Ada")).await);

@@ -176,6 +176,22 @@ async fn truncated_streams_have_no_end_but_the_answer_is_stored() {
 }
 
 #[tokio::test]
+async fn a_dropped_stream_goes_on_for_whoever_comes_back() {
+    let cloud = Cloud::start().await;
+    let (bytes, ended) = cloud.stream_bytes(&with(ask("dropped-agent", "my name is Ada"), "background", true)).await;
+    assert!(!ended, "the connection broke");
+    let first = events_of(&bytes);
+    let (id, last) = (first[0]["response"]["id"].as_str().unwrap(), first.last().unwrap()["sequence_number"].clone());
+    assert!(!types(&first).contains(&"response.completed"));
+    let rest = Cloud::ok(cloud.get(&format!("/responses/{id}?stream=true&starting_after={last}")).await);
+    let rest = events_of(rest.text.as_bytes());
+    assert_eq!(rest[0]["sequence_number"].as_u64().unwrap(), last.as_u64().unwrap() + 1);
+    let end = rest.last().unwrap();
+    assert_eq!(end["type"], "response.completed");
+    assert!(answer_of(&end["response"]).contains("my name is Ada"));
+}
+
+#[tokio::test]
 async fn unknown_events_and_items_come_in_the_middle() {
     let cloud = Cloud::start().await;
     let events = cloud.events(&ask("unknown-event-agent", "x")).await;

@@ -113,7 +113,7 @@ fn replayable(items: &[Item]) -> Vec<InputItem> {
         Some((id, false)) => outputs.contains(id),
         None => item.kind() == ItemKind::MESSAGE,
     };
-    items.iter().filter(whole).filter_map(sendable).collect()
+    items.iter().filter(whole).filter_map(InputItem::again).collect()
 }
 
 /// The id that ties a function call to its output, and whether the item is the output.
@@ -123,14 +123,6 @@ fn call_id(item: &Item) -> Option<(&str, bool)> {
         Item::FunctionCallOutput(output) => Some((&output.call_id, true)),
         _ => None,
     }
-}
-
-fn sendable(item: &Item) -> Option<InputItem> {
-    let mut members: serde_json::Map<String, serde_json::Value> = item.raw().parse().ok()?;
-    for member in ["id", "status", "response_id", "agent_reference", "created_by", "phase"] {
-        members.remove(member);
-    }
-    Some(InputItem::raw(crate::RawJson::from_value(&members).ok()?))
 }
 
 impl Responses {

@@ -12,7 +12,7 @@ use super::deliver::{self, Caller, Receipt};
 use super::operation::{Operation, Target};
 use super::problem::Problem;
 use super::rules::{Delivery, Door};
-use super::{create, roster, sso};
+use super::{create, files, roster, sso};
 use crate::tokens::{self, Refusal};
 
 /// More than this is never read from the socket.
@@ -20,6 +20,9 @@ const LARGEST_READ: usize = 4 * 1024 * 1024;
 
 /// Every request below `/connector/`.
 pub(crate) async fn serve(With(channel): With<Channel>, request: Request) -> Response {
+    if let Some(picture) = files::picture(&channel, &request) {
+        return picture;
+    }
     let (parts, body) = request.into_parts();
     let asked = Asked {
         method: parts.method,

@@ -10,6 +10,7 @@ mod conversation;
 mod create;
 mod deliver;
 mod exchange;
+mod files;
 mod front;
 mod ids;
 mod inline;
@@ -65,6 +66,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/connector/{*rest}", any(connector::serve))
         .route("/front/{*rest}", any(front::serve))
+        .merge(files::router())
         .merge(control::router())
         .with_state(Channel::new(shared))
 }

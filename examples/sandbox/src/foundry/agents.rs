@@ -26,6 +26,7 @@ pub(crate) enum Behaviour {
     Failed,
     Truncated,
     EndsEarly,
+    Dropped,
     Unclosed,
     UnknownEvent,
     UnknownItem,
@@ -68,7 +69,7 @@ pub(crate) struct Agent {
 }
 
 /// Names and behaviours besides the default agent. The table in the module documentation explains them.
-const SPECIAL: [(&str, Behaviour); 46] = [
+const SPECIAL: [(&str, Behaviour); 47] = [
     ("slow-agent", Behaviour::Slow),
     ("hang-agent", Behaviour::Hang),
     ("silent-agent", Behaviour::Silent),
@@ -78,6 +79,7 @@ const SPECIAL: [(&str, Behaviour); 46] = [
     ("failed-agent", Behaviour::Failed),
     ("truncated-agent", Behaviour::Truncated),
     ("ends-early-agent", Behaviour::EndsEarly),
+    ("dropped-agent", Behaviour::Dropped),
     ("unclosed-agent", Behaviour::Unclosed),
     ("unknown-event-agent", Behaviour::UnknownEvent),
     ("unknown-item-agent", Behaviour::UnknownItem),

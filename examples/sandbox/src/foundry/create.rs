@@ -262,6 +262,7 @@ async fn finished(feed: &Feed, mut guard: StopOnDrop) -> Ending {
     for index in 0.. {
         match feed.frame(index).await {
             Frame::End => break,
+            Frame::Drop => {}
             Frame::Cut => {
                 ending = Ending::Cut;
                 break;

@@ -1,5 +1,7 @@
 //! Items that come in: what is accepted, what is refused, how they are stored.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::error::ApiError;
@@ -83,6 +85,31 @@ pub(crate) fn text(item: &Value) -> String {
     let parts = item.get("content").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let texts: Vec<&str> = parts.iter().filter_map(|part| part.get("text").and_then(Value::as_str)).collect();
     texts.join("\n")
+}
+
+/// Pictures and files of a message, in words: type and size of what was sent along.
+pub(crate) fn seen(item: &Value) -> Vec<String> {
+    let parts = item.get("content").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let described = |url: &str| match data_url(url) {
+        Some((media_type, bytes)) => format!("{media_type}, {} bytes", bytes.len()),
+        None => "elsewhere".to_owned(),
+    };
+    parts
+        .iter()
+        .filter_map(|part| match kind(part) {
+            "input_image" => Some(format!("a picture ({})", described(field(part, "image_url")))),
+            "input_file" => {
+                Some(format!("the file {} ({})", field(part, "filename"), described(field(part, "file_data"))))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+/// Media type and content of a `data:` address in base64.
+fn data_url(url: &str) -> Option<(&str, Vec<u8>)> {
+    let (media_type, data) = url.strip_prefix("data:")?.split_once(";base64,")?;
+    Some((media_type, STANDARD.decode(data).ok()?))
 }
 
 pub(crate) fn kind(item: &Value) -> &str {
@@ -255,6 +282,36 @@ fn check_part(part: &Value, role: &str, path: &str) -> Result<(), ApiError> {
         Some((name, Some(other))) if !other.is_string() => {
             Err(invalid_type(&format!("{path}.{name}"), "a string", other))
         }
+        _ => check_sources(part, path),
+    }
+}
+
+/// A picture is at an address, sent along, or uploaded; so is a file, and one that is sent along has a name.
+fn check_sources(part: &Value, path: &str) -> Result<(), ApiError> {
+    const PICTURES: [&str; 4] = ["image/png", "image/jpeg", "image/gif", "image/webp"];
+    let given = |name: &str| part.get(name).is_some_and(|value| !value.is_null());
+    let refused =
+        |name: &str, message: &str| Err(ApiError::bad("invalid_value", message).param(&format!("{path}.{name}")));
+    let (sources, data): (&[&str], _) = match kind(part) {
+        "input_image" => (&["image_url", "file_id"], "image_url"),
+        "input_file" => (&["file_id", "file_url", "file_data"], "file_data"),
+        _ => return Ok(()),
+    };
+    for name in sources.iter().chain(&["filename", "detail"]) {
+        if let Some(other) = part.get(*name).filter(|value| !value.is_string() && !value.is_null()) {
+            return Err(invalid_type(&format!("{path}.{name}"), "a string", other));
+        }
+    }
+    if sources.iter().filter(|name| given(name)).count() != 1 {
+        return refused(data, &format!("Exactly one of {} must be given.", sources.join(", ")));
+    }
+    let url = field(part, data);
+    match (kind(part), data_url(url)) {
+        ("input_image", Some((media_type, _))) if PICTURES.contains(&media_type) => Ok(()),
+        ("input_image", None) if !url.starts_with("data:") => Ok(()),
+        ("input_image", _) => refused(data, "The picture is not a valid base64 data URL of png, jpeg, gif or webp."),
+        (_, None) if given(data) => refused(data, "The file is not a valid base64 data URL."),
+        (_, Some(_)) if !given("filename") => Err(missing(&format!("{path}.filename"))),
         _ => Ok(()),
     }
 }

@@ -15,7 +15,7 @@
 //!
 //! | agent | what it does |
 //! | --- | --- |
-//! | the default, `hosted-agent` | recalls what the user told ("my name is X", "my K is V", "remember that …") |
+//! | the default, `hosted-agent` | recalls what the user told ("my name is X", "my K is V", "remember that …"); names pictures and files with their type and size |
 //! | `slow-agent`, `hosted-slow-agent` | a pause (300 ms, or `structured_inputs.delay_ms`) and a comment before each delta |
 //! | `hang-agent`, `hosted-hang-agent` | two events, then nothing for ever |
 //! | `silent-agent` | not even a status line |
@@ -25,6 +25,7 @@
 //! | `failed-agent`, `hosted-failed-agent` | half an answer, then `response.failed` |
 //! | `truncated-agent` | half an answer, then the connection breaks; the response is stored as completed |
 //! | `ends-early-agent` | the same, but the body ends properly |
+//! | `dropped-agent` | half an answer, then the connection breaks; the answer goes on, and who resumes gets the rest |
 //! | `unclosed-agent` | the terminal event lacks its blank line |
 //! | `unknown-event-agent` | event types nobody knows between the known ones |
 //! | `unknown-item-agent` | an output item of an unknown type before the message |

@@ -36,6 +36,7 @@ pub(crate) fn write(behaviour: Behaviour, turn: &Turn) -> Vec<Step> {
         Behaviour::Truncated | Behaviour::EndsEarly | Behaviour::Unclosed => {
             without_end(&mut script, turn, behaviour);
         }
+        Behaviour::Dropped => dropped(&mut script, turn),
         Behaviour::UnknownEvent => unknown_event(&mut script, turn),
         Behaviour::UnknownItem => unknown_item(&mut script, turn),
         Behaviour::Refusal => {
@@ -138,6 +139,15 @@ fn without_end(script: &mut Script<'_>, turn: &Turn, behaviour: Behaviour) {
     if behaviour == Behaviour::Truncated {
         script.steps.push(Step::Cut);
     }
+}
+
+/// The reader loses the connection in the middle, the answer does not.
+fn dropped(script: &mut Script<'_>, turn: &Turn) {
+    let opening = script.steps.len();
+    script.message(&turn.answer(), &[]);
+    let middle = opening + (script.steps.len() - opening) / 2;
+    script.steps.insert(middle, Step::Plain(Frame::Drop));
+    script.close("completed", |_| {});
 }
 
 fn unknown_event(script: &mut Script<'_>, turn: &Turn) {

@@ -28,6 +28,8 @@ pub(crate) enum Frame {
     Comment(&'static str),
     /// A `data:` line that is not an event.
     Data(&'static str),
+    /// The connection breaks for whoever listens from the beginning; whoever comes back goes on behind it.
+    Drop,
     /// The body ends properly.
     End,
     /// The connection breaks.
@@ -79,7 +81,7 @@ impl Framing {
             Frame::Unclosed(event) => self.lines(event),
             Frame::Comment(text) => format!(": {text}{newline}{newline}"),
             Frame::Data(text) => format!("data: {text}{newline}{newline}"),
-            Frame::End | Frame::Cut => String::new(),
+            Frame::Drop | Frame::End | Frame::Cut => String::new(),
         }
     }
 
@@ -162,7 +164,8 @@ impl Reader {
                     self.guard.0 = None;
                     return Ok(None);
                 }
-                Frame::Cut => {
+                Frame::Drop if self.after.is_some() => {}
+                Frame::Drop | Frame::Cut => {
                     self.guard.0 = None;
                     return Err(broken().await);
                 }

@@ -41,7 +41,10 @@ impl Turn {
     pub(crate) fn answer(&self) -> String {
         let mut texts = brain::user_texts(self.everything());
         texts.pop();
-        brain::answer(&texts, &self.question(), self.user.as_deref())
+        let newest = self.everything().filter(|item| items::is_user(item)).last();
+        let seen = newest.map(items::seen).unwrap_or_default();
+        let answer = brain::answer(&texts, &self.question(), self.user.as_deref());
+        if seen.is_empty() { answer } else { format!("I see {}. {answer}", seen.join(" and ")) }
     }
 
     /// The newest item of this type, in the input first.
