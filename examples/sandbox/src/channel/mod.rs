@@ -3,6 +3,7 @@
 //! Everything here is raw JSON written from the documents of the service. It shares no type with the crates it tests.
 
 mod actions;
+mod batch;
 mod compose;
 mod connector;
 mod control;
@@ -10,9 +11,12 @@ mod conversation;
 mod create;
 mod deliver;
 mod exchange;
+mod files;
 mod front;
+mod groups;
 mod ids;
 mod inline;
+mod meetings;
 mod operation;
 mod people;
 mod post;
