@@ -25,6 +25,7 @@ pub(crate) struct Place<'a> {
     pub(crate) from: &'a Person,
     pub(crate) bot: &'a str,
     pub(crate) team: Option<&'a Team>,
+    pub(crate) meeting: Option<&'a str>,
     pub(crate) timestamp: &'a str,
 }
 
@@ -58,6 +59,9 @@ fn channel_data(place: Place<'_>) -> Value {
     if let Some(team) = place.team {
         set(&mut data, "team", json!({ "id": team.id, "name": team.name }));
         set(&mut data, "channel", json!({ "id": team.channel, "name": team.channel_name }));
+    }
+    if let Some(meeting) = place.meeting {
+        set(&mut data, "meeting", json!({ "id": meeting }));
     }
     data
 }

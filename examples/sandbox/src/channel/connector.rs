@@ -12,7 +12,7 @@ use super::deliver::{self, Caller, Receipt};
 use super::operation::{Operation, Target};
 use super::problem::Problem;
 use super::rules::{Delivery, Door};
-use super::{create, files, roster, sso};
+use super::{batch, create, files, groups, meetings, roster, sso};
 use crate::tokens::{self, Refusal};
 
 /// More than this is never read from the socket.
@@ -20,9 +20,6 @@ const LARGEST_READ: usize = 4 * 1024 * 1024;
 
 /// Every request below `/connector/`.
 pub(crate) async fn serve(With(channel): With<Channel>, request: Request) -> Response {
-    if let Some(picture) = files::picture(&channel, &request) {
-        return picture;
-    }
     let (parts, body) = request.into_parts();
     let asked = Asked {
         method: parts.method,
@@ -30,7 +27,7 @@ pub(crate) async fn serve(With(channel): With<Channel>, request: Request) -> Res
         query: parts.uri.query().unwrap_or_default().to_owned(),
     };
     match answer(&channel, &asked, &parts.headers, body).await {
-        Ok(receipt) => receipt.into_response(),
+        Ok(response) => response,
         Err(problem) => {
             channel.store.write(|state| state.count_refusal(problem.status));
             problem.into_response()
@@ -44,7 +41,7 @@ struct Asked {
     query: String,
 }
 
-async fn answer(channel: &Channel, asked: &Asked, headers: &HeaderMap, body: Body) -> Result<Receipt, Problem> {
+async fn answer(channel: &Channel, asked: &Asked, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
     let app = tokens::check_bot(&channel.shared, headers).map_err(refused)?.app_id;
     let target = Target::parse(&asked.method, &asked.path)?;
     if let Some(seconds) = channel.store.write(super::store::State::take_throttle) {
@@ -52,7 +49,10 @@ async fn answer(channel: &Channel, asked: &Asked, headers: &HeaderMap, body: Bod
     }
     let caller = Caller { app, tenant: target.tenant, now: channel.shared.clock.now() };
     let body = read(channel, headers, body, &target.operation).await?;
-    run(channel, &caller, target.operation, &asked.query, body)
+    if let Operation::FileView { file, view } = &target.operation {
+        return reading(channel, |state| files::view(state, &caller, file, view));
+    }
+    run(channel, &caller, target.operation, &asked.query, body).map(Receipt::into_response)
 }
 
 /// A token that is good but not of a bot is 401 too: the connector does not know that app.
@@ -65,7 +65,8 @@ async fn read(channel: &Channel, headers: &HeaderMap, body: Body, operation: &Op
         return Ok(Value::Null);
     }
     let bytes = axum::body::to_bytes(body, LARGEST_READ).await.map_err(|_| Problem::too_big())?;
-    if bytes.len() > channel.store.read(|state| state.settings.max_body) {
+    let limited = !matches!(operation, Operation::Upload { .. });
+    if limited && bytes.len() > channel.store.read(|state| state.settings.max_body) {
         return Err(Problem::too_big());
     }
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
@@ -106,6 +107,44 @@ fn run(channel: &Channel, caller: &Caller, operation: Operation, query: &str, bo
         Operation::ActivityMembers { conversation, activity } => {
             reading(channel, |state| roster::of_activity(state, caller, &conversation, &activity))
         }
+        other => other_areas(channel, caller, other, query, body),
+    }
+}
+
+/// What is not about the messages of a conversation.
+fn other_areas(
+    channel: &Channel,
+    caller: &Caller,
+    operation: Operation,
+    query: &str,
+    body: Value,
+) -> Result<Receipt, Problem> {
+    match operation {
+        Operation::List => reading(channel, |state| Ok(groups::conversations(state, caller))),
+        Operation::RemoveMember { conversation, member } => {
+            channel.store.write(|state| groups::remove(state, caller, &conversation, &member))
+        }
+        Operation::React { conversation, activity, reaction, add } => {
+            channel.store.write(|state| deliver::react(state, caller, &conversation, &activity, &reaction, add))
+        }
+        Operation::Upload { conversation } => {
+            channel.store.write(|state| files::upload(state, caller, &conversation, &body))
+        }
+        Operation::FileInfo { file } => reading(channel, |state| files::info(state, caller, &file)),
+        Operation::Team { team } => reading(channel, |state| groups::details(state, caller, &team)),
+        Operation::Channels { team } => reading(channel, |state| groups::channels(state, caller, &team)),
+        Operation::Meeting { meeting } => reading(channel, |state| meetings::details(state, caller, &meeting)),
+        Operation::Participant { meeting, person } => {
+            reading(channel, |state| meetings::participant(state, caller, &meeting, &person, query))
+        }
+        Operation::Notify { meeting } => channel.store.write(|state| meetings::notify(state, caller, &meeting, body)),
+        Operation::Batch { target } => channel.store.write(|state| batch::start(state, caller, target, &body)),
+        Operation::BatchStatus { batch } => channel.store.write(|state| batch::status(state, caller, &batch)),
+        Operation::BatchFailures { batch } => {
+            channel.store.write(|state| batch::failures(state, caller, &batch, query))
+        }
+        Operation::BatchCancel { batch } => channel.store.write(|state| batch::cancel(state, caller, &batch)),
+        _ => Err(Problem::new(404, "BadArgument", "The connector has no such path.")),
     }
 }
 
@@ -119,10 +158,7 @@ fn post(channel: &Channel, caller: &Caller, delivery: Delivery<'_>, body: Value)
     Ok(receipt)
 }
 
-fn reading(
-    channel: &Channel,
-    read: impl FnOnce(&super::store::State) -> Result<Receipt, Problem>,
-) -> Result<Receipt, Problem> {
+fn reading<T>(channel: &Channel, read: impl FnOnce(&super::store::State) -> Result<T, Problem>) -> Result<T, Problem> {
     channel.store.write(|state| {
         let receipt = read(state)?;
         state.counters.reads += 1;
@@ -132,7 +168,16 @@ fn reading(
 
 impl Operation {
     fn has_body(&self) -> bool {
-        matches!(self, Self::Create | Self::Send { .. } | Self::Reply { .. } | Self::Update { .. })
+        matches!(
+            self,
+            Self::Create
+                | Self::Send { .. }
+                | Self::Reply { .. }
+                | Self::Update { .. }
+                | Self::Upload { .. }
+                | Self::Notify { .. }
+                | Self::Batch { .. }
+        )
     }
 }
 

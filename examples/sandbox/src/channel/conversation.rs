@@ -6,12 +6,13 @@ use serde_json::{Map, Value, json};
 use super::Channel;
 use super::compose::{self, Place, Team};
 use super::exchange::{self, Exchange, Looking, Wait};
+use super::files;
 use super::inline;
 use super::people::Person;
 use super::post::{self, Posted};
 use super::room::{Author, Entry, Scope, Standing, room_id};
 use super::sso::SignIn;
-use crate::constants::REGION;
+use crate::constants::{REGION, User};
 
 /// One chat, group chat or channel of one user with the bot. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -23,6 +24,7 @@ pub struct Conversation {
     pub(crate) bot: String,
     pub(crate) team: Option<Team>,
     pub(crate) thread: Option<String>,
+    pub(crate) meeting: Option<String>,
     pub(crate) region: String,
     pub(crate) wait: Wait,
 }
@@ -47,6 +49,7 @@ impl Conversation {
             bot: bot.to_owned(),
             team: None,
             thread: None,
+            meeting: None,
             region: REGION.to_owned(),
             wait: Wait::default(),
         }
@@ -107,6 +110,45 @@ impl Conversation {
         self.deliver(&self.invocation(name, value)).await
     }
 
+    /// The id of the meeting whose chat this is.
+    pub fn meeting_id(&self) -> Option<&str> {
+        self.meeting.as_deref()
+    }
+
+    /// Lets a member of the meeting's chat enter the meeting, or leave it. Nobody is in it at first.
+    pub fn set_in_meeting(&self, user: User, inside: bool) {
+        self.channel.store.write(|state| {
+            if let Some(meeting) = self.meeting.as_ref().and_then(|id| state.meetings.get_mut(id)) {
+                meeting.present.retain(|mri| mri != user.mri);
+                if inside {
+                    meeting.present.push(user.mri.to_owned());
+                }
+            }
+        });
+    }
+
+    /// What the bot has shown to participants of the meeting, oldest first.
+    pub fn meeting_notifications(&self) -> Vec<Value> {
+        let notifications =
+            |state: &super::store::State| Some(state.meetings.get(self.meeting.as_ref()?)?.notifications.clone());
+        self.channel.store.read(notifications).unwrap_or_default()
+    }
+
+    /// A picture that the user pastes into a message, as an entry of `attachments` for [`say_with`](Self::say_with).
+    pub fn picture(&self, media_type: &str, bytes: impl Into<Bytes>) -> Value {
+        json!({"contentType": "image/*", "contentUrl": self.store_picture("", media_type, bytes)})
+    }
+
+    /// Puts a picture into the store, as a client does with one in the text of a message. Returns its address for an
+    /// attachment's `contentUrl`, which the bot reads with its own token.
+    pub fn store_picture(&self, name: &str, content_type: &str, bytes: impl Into<Bytes>) -> String {
+        let id = self
+            .channel
+            .store
+            .write(|state| files::keep(state, &self.bot, &self.user.tenant, name, content_type, bytes.into(), None));
+        format!("{}v3/attachments/{id}/views/original", self.service_url())
+    }
+
     /// Everything said here so far, oldest first.
     pub fn transcript(&self) -> Vec<Entry> {
         self.channel.store.read(|state| state.transcript(&self.id))
@@ -155,6 +197,7 @@ impl Conversation {
             from: &self.user,
             bot: &self.bot,
             team: self.team.as_ref(),
+            meeting: self.meeting.as_deref(),
             timestamp: &timestamp,
         };
         let activity = compose::activity(place, kind, &id, fields(place));

@@ -99,6 +99,30 @@ pub(crate) fn delete(state: &mut State, caller: &Caller, conversation: &str, id:
     Ok(Receipt { status: 200, body: None })
 }
 
+/// Puts a reaction of the bot on an activity of anybody, or takes it off. Doing it twice is as good as once.
+///
+/// # Errors
+/// 404 for an activity that is not there.
+pub(crate) fn react(
+    state: &mut State,
+    caller: &Caller,
+    conversation: &str,
+    id: &str,
+    reaction: &str,
+    add: bool,
+) -> Result<Receipt, Problem> {
+    let started = state.started;
+    let room = state.room_mut(&caller.tenant, conversation)?;
+    admit(room, caller)?;
+    let entry = room.entry_mut(id).filter(|entry| !entry.deleted).ok_or_else(Problem::activity_not_found)?;
+    entry.reactions.retain(|known| known != reaction);
+    if add {
+        entry.reactions.push(reaction.to_owned());
+    }
+    entry.last_changed = started.elapsed();
+    Ok(Receipt { status: 200, body: None })
+}
+
 /// Records a new activity of the bot and returns its id.
 pub(crate) fn create(
     state: &mut State,

@@ -1,126 +1,94 @@
-//! What users attach: pictures in a text, which lie in the store of the channel and want the bot's token, and documents,
-//! which lie in the user's own store behind an address that carries its permission.
-//! `https://learn.microsoft.com/microsoftteams/platform/bots/how-to/bots-filesv4`
+//! The store of files: what a bot uploads, and the pictures that users put into messages.
+//! `https://learn.microsoft.com/azure/bot-service/rest-api/bot-framework-rest-connector-api-reference#attachment-operations`
 
-use std::collections::HashMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use axum::extract::{Path, Query, Request, State as With};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Router, http::HeaderMap};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{Method, StatusCode, header};
+use http::header;
 use serde_json::{Value, json};
 
-use super::Channel;
-use super::conversation::Conversation;
+use super::deliver::{self, Caller, Receipt};
 use super::problem::Problem;
-use crate::state::lock;
-use crate::tokens;
+use super::store::State;
 
-/// The permission in the address of a document.
-const PERMISSION: &str = "sandbox-tempauth";
-
-/// Everything that was attached.
-#[derive(Debug, Default)]
-pub(crate) struct Files {
-    next: AtomicU64,
-    stored: Mutex<HashMap<String, Stored>>,
-}
-
-#[derive(Debug, Clone)]
-struct Stored {
+/// One file, for the bot of one tenant.
+#[derive(Debug)]
+pub(crate) struct File {
+    bot: String,
     tenant: String,
-    media_type: String,
-    bytes: Bytes,
+    name: String,
+    kind: String,
+    original: Bytes,
+    thumbnail: Option<Bytes>,
 }
 
-impl Files {
-    fn keep(&self, kind: &str, stored: Stored) -> String {
-        let id = format!("{kind}-{}", self.next.fetch_add(1, Ordering::Relaxed));
-        lock(&self.stored).insert(id.clone(), stored);
-        id
-    }
-
-    fn get(&self, id: &str) -> Option<Stored> {
-        lock(&self.stored).get(id).cloned()
-    }
+/// Keeps a file that a bot uploads into a conversation.
+///
+/// # Errors
+/// 400 without a type or an original, or when one is not base64.
+pub(crate) fn upload(state: &mut State, caller: &Caller, conversation: &str, body: &Value) -> Result<Receipt, Problem> {
+    deliver::admit(state.room(&caller.tenant, conversation)?, caller)?;
+    let text = |name: &str| body.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let kind = text("type").ok_or_else(|| Problem::missing("type"))?;
+    let original =
+        bytes("originalBase64", text("originalBase64"))?.ok_or_else(|| Problem::missing("originalBase64"))?;
+    let thumbnail = bytes("thumbnailBase64", text("thumbnailBase64"))?;
+    let id = keep(state, &caller.app, &caller.tenant, text("name").unwrap_or_default(), kind, original, thumbnail);
+    Ok(Receipt { status: 201, body: Some(json!({ "id": id })) })
 }
 
-impl Conversation {
-    /// A picture that the user pastes into a message, as an entry of `attachments` for [`say_with`](Self::say_with).
-    pub fn picture(&self, media_type: &str, bytes: impl Into<Bytes>) -> Value {
-        let stored =
-            Stored { tenant: self.user.tenant.clone(), media_type: media_type.to_owned(), bytes: bytes.into() };
-        let id = self.channel.files().keep("0-picture", stored);
-        let url = format!("{}v3/attachments/{id}/views/original", self.service_url());
-        json!({"contentType": "image/*", "contentUrl": url})
-    }
-
-    /// A document that the user sends from their own store, as an entry of `attachments`.
-    pub fn document(&self, name: &str, bytes: impl Into<Bytes>) -> Value {
-        let media_type = "application/octet-stream".to_owned();
-        let stored = Stored { tenant: self.user.tenant.clone(), media_type, bytes: bytes.into() };
-        let id = self.channel.files().keep("document", stored);
-        let base = self.channel.shared.base_url();
-        let end = name.rsplit_once('.').map(|(_, end)| end);
-        json!({
-            "contentType": "application/vnd.microsoft.teams.file.download.info",
-            "contentUrl": format!("{base}/personal/Documents/{name}"),
-            "name": name,
-            "content": {
-                "downloadUrl": format!("{base}/documents/{id}?tempauth={PERMISSION}"),
-                "uniqueId": id, "fileType": end, "etag": "\"1\"",
-            },
-        })
-    }
+fn bytes(name: &str, text: Option<&str>) -> Result<Option<Bytes>, Problem> {
+    let decoded = text.map(|text| STANDARD.decode(text)).transpose();
+    decoded.map(|bytes| bytes.map(Bytes::from)).map_err(|_| Problem::argument(format!("'{name}' is not base64.")))
 }
 
-impl Channel {
-    fn files(&self) -> std::sync::Arc<Files> {
-        self.shared.extension()
-    }
+/// Puts a file into the store. Returns its id.
+pub(crate) fn keep(
+    state: &mut State,
+    bot: &str,
+    tenant: &str,
+    name: &str,
+    kind: &str,
+    original: Bytes,
+    thumbnail: Option<Bytes>,
+) -> String {
+    let id = format!("0-weu-d1-{}", crate::state::uuid().replace('-', ""));
+    let (bot, tenant, name, kind) = (bot.to_owned(), tenant.to_owned(), name.to_owned(), kind.to_owned());
+    state.files.insert(id.clone(), File { bot, tenant, name, kind, original, thumbnail });
+    id
 }
 
-/// The store of the users.
-pub(crate) fn router() -> Router<Channel> {
-    Router::new().route("/documents/{document}", get(document))
+/// What the store knows about a file.
+///
+/// # Errors
+/// 404 for one that is not there, or not this bot's.
+pub(crate) fn info(state: &State, caller: &Caller, id: &str) -> Result<Receipt, Problem> {
+    let file = find(state, caller, id)?;
+    let mut views = vec![json!({ "viewId": "original", "size": file.original.len() })];
+    views.extend(file.thumbnail.as_ref().map(|bytes| json!({ "viewId": "thumbnail", "size": bytes.len() })));
+    Ok(Receipt { status: 200, body: Some(json!({ "name": file.name, "type": file.kind, "views": views })) })
 }
 
-/// A picture out of the store of the channel; `None` when the request is for something else.
-pub(crate) fn picture(channel: &Channel, request: &Request) -> Option<Response> {
-    let path: Vec<&str> = request.uri().path().trim_start_matches("/connector/").split('/').collect();
-    let [_, tenant, "v3", "attachments", attachment, "views", view] = path[..] else { return None };
-    let stored = channel.files().get(attachment).filter(|_| request.method() == Method::GET)?;
-    if tokens::check_bot(&channel.shared, request.headers()).is_err() {
-        return Some(Problem::unauthorized().into_response());
-    }
-    let found = stored.tenant == tenant && view == "original";
-    Some(if found { shown(stored) } else { missing().into_response() })
+/// The bytes of a file, in one of its forms.
+///
+/// # Errors
+/// 404 for a file or a form that is not there.
+pub(crate) fn view(state: &State, caller: &Caller, id: &str, view: &str) -> Result<Response, Problem> {
+    let file = find(state, caller, id)?;
+    let bytes = match view {
+        "original" => Some(&file.original),
+        "thumbnail" => file.thumbnail.as_ref(),
+        _ => None,
+    };
+    let bytes = bytes.ok_or_else(|| Problem::new(404, "BadArgument", "The attachment has no such view."))?;
+    Ok(([(header::CONTENT_TYPE, file.kind.clone())], bytes.clone()).into_response())
 }
 
-/// The address is the permission. A token besides it is judged instead of it, and no token opens this store.
-async fn document(
-    With(channel): With<Channel>,
-    Path(document): Path<String>,
-    Query(query): Query<HashMap<String, String>>,
-    headers: HeaderMap,
-) -> Response {
-    if headers.contains_key(header::AUTHORIZATION) {
-        return StatusCode::UNAUTHORIZED.into_response();
-    }
-    if query.get("tempauth").map(String::as_str) != Some(PERMISSION) {
-        return StatusCode::FORBIDDEN.into_response();
-    }
-    channel.files().get(&document).map_or_else(|| StatusCode::NOT_FOUND.into_response(), shown)
-}
-
-fn shown(stored: Stored) -> Response {
-    ([(header::CONTENT_TYPE, stored.media_type)], stored.bytes).into_response()
-}
-
-fn missing() -> Problem {
-    Problem::new(404, "BadArgument", "Unknown attachment.")
+fn find<'a>(state: &'a State, caller: &Caller, id: &str) -> Result<&'a File, Problem> {
+    let file = state
+        .files
+        .get(id)
+        .filter(|file| file.bot.eq_ignore_ascii_case(&caller.app) && file.tenant.eq_ignore_ascii_case(&caller.tenant));
+    file.ok_or_else(|| Problem::new(404, "BadArgument", "There is no such attachment."))
 }

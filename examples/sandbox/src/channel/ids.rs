@@ -3,7 +3,7 @@
 use aws_lc_rs::digest::{SHA256, SHA512, digest};
 use aws_lc_rs::rand;
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
 /// The personal conversation of a user and a bot: always the same, 131 characters as captured.
 pub(crate) fn personal(mri: &str, bot: &str) -> String {
@@ -29,6 +29,17 @@ pub(crate) fn channel(name: &str) -> String {
         "19:{}@thread.tacv2",
         hex(&digest(&SHA256, name.as_bytes()).as_ref().iter().copied().take(16).collect::<Vec<_>>())
     )
+}
+
+/// The chat of a meeting. The same title gives the same id.
+pub(crate) fn meeting(title: &str) -> String {
+    let name = digest(&SHA256, title.as_bytes());
+    format!("19:meeting_{}@thread.v2", URL_SAFE_NO_PAD.encode(name))
+}
+
+/// The id of the meeting with this chat.
+pub(crate) fn meeting_in(chat: &str) -> String {
+    STANDARD.encode(format!("0#{chat}#0"))
 }
 
 /// A correlation vector as in the `MS-CV` header.

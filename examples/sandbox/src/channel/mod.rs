@@ -3,17 +3,21 @@
 //! Everything here is raw JSON written from the documents of the service. It shares no type with the crates it tests.
 
 mod actions;
+mod batch;
 mod compose;
 mod connector;
 mod control;
 mod conversation;
 mod create;
 mod deliver;
+mod documents;
 mod exchange;
 mod files;
 mod front;
+mod groups;
 mod ids;
 mod inline;
+mod meetings;
 mod operation;
 mod people;
 mod post;
@@ -66,7 +70,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/connector/{*rest}", any(connector::serve))
         .route("/front/{*rest}", any(front::serve))
-        .merge(files::router())
+        .merge(documents::router())
         .merge(control::router())
         .with_state(Channel::new(shared))
 }

@@ -5,6 +5,7 @@
 
 use http::Method;
 
+use super::batch;
 use super::problem::Problem;
 
 /// Where a connector request goes: the region and tenant segments of the service URL and the operation below them.
@@ -18,19 +19,34 @@ pub(crate) struct Target {
 /// One operation of the connector REST API. `https://learn.microsoft.com/azure/bot-service/rest-api/bot-framework-rest-connector-api-reference`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Operation {
+    List,
     Create,
     Send { conversation: String },
     Reply { conversation: String, activity: String },
     Update { conversation: String, activity: String },
     Delete { conversation: String, activity: String },
+    React { conversation: String, activity: String, reaction: String, add: bool },
     Members { conversation: String },
     Member { conversation: String, member: String },
+    RemoveMember { conversation: String, member: String },
     PagedMembers { conversation: String },
     ActivityMembers { conversation: String, activity: String },
+    Upload { conversation: String },
+    FileInfo { file: String },
+    FileView { file: String, view: String },
+    Team { team: String },
+    Channels { team: String },
+    Meeting { meeting: String },
+    Participant { meeting: String, person: String },
+    Notify { meeting: String },
+    Batch { target: batch::Target },
+    BatchStatus { batch: String },
+    BatchFailures { batch: String },
+    BatchCancel { batch: String },
 }
 
 impl Target {
-    /// Reads `/connector/{region}/{tenant}/v3/…`.
+    /// Reads `/connector/{region}/{tenant}/v3/…` and `/connector/{region}/{tenant}/v1/meetings/…`.
     ///
     /// # Errors
     /// 404 for a path the connector does not have, 405 for a method it does not have there, 400 for an id that does not decode.
@@ -38,24 +54,38 @@ impl Target {
         let rest = raw_path.strip_prefix("/connector/").ok_or_else(no_path)?;
         let segments: Vec<String> = rest.split('/').map(decode).collect::<Result<_, _>>()?;
         let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
-        let (region, tenant, rest) = match parts.as_slice() {
-            [region, tenant, "v3", "conversations", rest @ ..] => (*region, *tenant, rest),
-            _ => return Err(no_path()),
+        let [region, tenant, version, area, rest @ ..] = parts.as_slice() else { return Err(no_path()) };
+        let operation = match (*version, *area) {
+            ("v3", "conversations") => conversations(method, named(rest)?),
+            ("v3", "attachments") => files(method, named(rest)?),
+            ("v3", "teams") => teams(method, named(rest)?),
+            ("v1", "meetings") => meetings(method, named(rest)?),
+            // The documented paths of a start end in a slash.
+            ("v3", "batch") => batches(method, rest.strip_suffix(&[""]).unwrap_or(rest)),
+            _ => Err(no_path()),
         };
-        Ok(Self { region: region.to_owned(), tenant: tenant.to_owned(), operation: operation(method, rest)? })
+        Ok(Self { region: (*region).to_owned(), tenant: (*tenant).to_owned(), operation: operation? })
     }
 }
 
-fn operation(method: &Method, rest: &[&str]) -> Result<Operation, Problem> {
-    if rest.iter().any(|segment| matches!(*segment, "" | "." | "..")) {
-        return Err(no_path());
-    }
+/// Segments that can be ids.
+fn named<'a, 'b>(rest: &'a [&'b str]) -> Result<&'a [&'b str], Problem> {
+    if rest.iter().any(|segment| matches!(*segment, "" | "." | "..")) { Err(no_path()) } else { Ok(rest) }
+}
+
+fn conversations(method: &Method, rest: &[&str]) -> Result<Operation, Problem> {
     let verb = method.as_str();
+    let [conversation, rest @ ..] = rest else {
+        return match verb {
+            "GET" => Ok(Operation::List),
+            _ => when(verb == "POST", Operation::Create),
+        };
+    };
+    let conversation = (*conversation).to_owned();
     match *rest {
-        [] => when(verb == "POST", Operation::Create),
-        [conversation, "activities"] => when(verb == "POST", Operation::Send { conversation: conversation.to_owned() }),
-        [conversation, "activities", activity] => {
-            let (conversation, activity) = (conversation.to_owned(), activity.to_owned());
+        ["activities"] => when(verb == "POST", Operation::Send { conversation }),
+        ["activities", activity] => {
+            let activity = activity.to_owned();
             match verb {
                 "POST" => Ok(Operation::Reply { conversation, activity }),
                 "PUT" => Ok(Operation::Update { conversation, activity }),
@@ -63,19 +93,78 @@ fn operation(method: &Method, rest: &[&str]) -> Result<Operation, Problem> {
                 _ => Err(no_method()),
             }
         }
-        [conversation, "activities", activity, "members"] => when(
-            verb == "GET",
-            Operation::ActivityMembers { conversation: conversation.to_owned(), activity: activity.to_owned() },
-        ),
-        [conversation, "members"] => when(verb == "GET", Operation::Members { conversation: conversation.to_owned() }),
-        [conversation, "members", member] => {
-            when(verb == "GET", Operation::Member { conversation: conversation.to_owned(), member: member.to_owned() })
+        ["activities", activity, "reactions", reaction] => {
+            let (activity, reaction, add) = (activity.to_owned(), reaction.to_owned(), verb == "PUT");
+            when(add || verb == "DELETE", Operation::React { conversation, activity, reaction, add })
         }
-        [conversation, "pagedmembers"] => {
-            when(verb == "GET", Operation::PagedMembers { conversation: conversation.to_owned() })
+        ["activities", activity, "members"] => {
+            when(verb == "GET", Operation::ActivityMembers { conversation, activity: activity.to_owned() })
+        }
+        ["members"] => when(verb == "GET", Operation::Members { conversation }),
+        ["members", member] => {
+            let member = member.to_owned();
+            match verb {
+                "GET" => Ok(Operation::Member { conversation, member }),
+                "DELETE" => Ok(Operation::RemoveMember { conversation, member }),
+                _ => Err(no_method()),
+            }
+        }
+        ["pagedmembers"] => when(verb == "GET", Operation::PagedMembers { conversation }),
+        ["attachments"] => when(verb == "POST", Operation::Upload { conversation }),
+        _ => Err(no_path()),
+    }
+}
+
+fn files(method: &Method, rest: &[&str]) -> Result<Operation, Problem> {
+    match *rest {
+        [file] => when(method == Method::GET, Operation::FileInfo { file: file.to_owned() }),
+        [file, "views", view] => {
+            when(method == Method::GET, Operation::FileView { file: file.to_owned(), view: view.to_owned() })
         }
         _ => Err(no_path()),
     }
+}
+
+fn teams(method: &Method, rest: &[&str]) -> Result<Operation, Problem> {
+    match *rest {
+        [team] => when(method == Method::GET, Operation::Team { team: team.to_owned() }),
+        [team, "conversations"] => when(method == Method::GET, Operation::Channels { team: team.to_owned() }),
+        _ => Err(no_path()),
+    }
+}
+
+fn meetings(method: &Method, rest: &[&str]) -> Result<Operation, Problem> {
+    match *rest {
+        [meeting] => when(method == Method::GET, Operation::Meeting { meeting: meeting.to_owned() }),
+        [meeting, "participants", person] => {
+            let (meeting, person) = (meeting.to_owned(), person.to_owned());
+            when(method == Method::GET, Operation::Participant { meeting, person })
+        }
+        [meeting, "notification"] => when(method == Method::POST, Operation::Notify { meeting: meeting.to_owned() }),
+        _ => Err(no_path()),
+    }
+}
+
+fn batches(method: &Method, rest: &[&str]) -> Result<Operation, Problem> {
+    let ["conversation", rest @ ..] = named(rest)? else { return Err(no_path()) };
+    let target = match *rest {
+        ["users"] => batch::Target::Users,
+        ["tenant"] => batch::Target::Tenant,
+        ["team"] => batch::Target::Team,
+        ["channels"] => batch::Target::Channels,
+        ["failedentries", batch] => {
+            return when(method == Method::GET, Operation::BatchFailures { batch: batch.to_owned() });
+        }
+        [batch] => {
+            let batch = batch.to_owned();
+            return match method.as_str() {
+                "GET" => Ok(Operation::BatchStatus { batch }),
+                _ => when(method == Method::DELETE, Operation::BatchCancel { batch }),
+            };
+        }
+        _ => return Err(no_path()),
+    };
+    when(method == Method::POST, Operation::Batch { target })
 }
 
 fn when(allowed: bool, operation: Operation) -> Result<Operation, Problem> {

@@ -80,6 +80,8 @@ pub struct Entry {
     pub deleted: bool,
     /// Sent with `?isTargetedActivity=true`.
     pub targeted: bool,
+    /// The bot's reactions, oldest first.
+    pub reactions: Vec<String>,
     /// A stream that did not get its final message yet.
     pub streaming: bool,
     /// When it was first delivered, since the sandbox started.
@@ -114,7 +116,7 @@ impl Entry {
             "replyToId": self.reply_to,
             "author": match self.author { Author::User => "user", Author::Bot => "bot" },
             "activity": self.activity, "history": self.history, "updates": self.history.len(),
-            "deleted": self.deleted, "targeted": self.targeted, "streaming": self.streaming,
+            "deleted": self.deleted, "targeted": self.targeted, "reactions": self.reactions, "streaming": self.streaming,
             "firstSeenMs": millis(self.first_seen), "lastChangedMs": millis(self.last_changed),
         })
     }
@@ -185,6 +187,7 @@ impl Room {
             history: Vec::new(),
             deleted: false,
             targeted: false,
+            reactions: Vec::new(),
             streaming: false,
             first_seen: now,
             last_changed: now,

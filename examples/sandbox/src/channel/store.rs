@@ -9,6 +9,10 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::batch::Batch;
+use super::files::File;
+use super::groups::Group;
+use super::meetings::Meeting;
 use super::people::Person;
 use super::problem::Problem;
 use super::room::{Author, Entry, Room, Scope, room_id};
@@ -26,7 +30,7 @@ pub struct Counters {
     pub deletes: u64,
     /// New conversations and threads.
     pub conversations: u64,
-    /// Roster reads.
+    /// Everything that was read: rosters, teams, meetings, files.
     pub reads: u64,
     /// Refused requests, whatever the reason.
     pub refused: u64,
@@ -68,6 +72,11 @@ impl Default for ConnectorSettings {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) rooms: HashMap<String, Room>,
+    /// Teams, by the id of their first channel.
+    pub(crate) groups: HashMap<String, Group>,
+    pub(crate) meetings: HashMap<String, Meeting>,
+    pub(crate) files: HashMap<String, File>,
+    pub(crate) batches: HashMap<String, Batch>,
     pub(crate) counters: Counters,
     pub(crate) settings: ConnectorSettings,
     pub(crate) started: Instant,
@@ -85,6 +94,10 @@ impl Default for Store {
     fn default() -> Self {
         let state = State {
             rooms: HashMap::new(),
+            groups: HashMap::new(),
+            meetings: HashMap::new(),
+            files: HashMap::new(),
+            batches: HashMap::new(),
             counters: Counters::default(),
             settings: ConnectorSettings::default(),
             started: Instant::now(),

@@ -9,6 +9,8 @@ use super::Channel;
 use super::compose::Team;
 use super::conversation::Conversation;
 use super::exchange::{Exchange, Wait};
+use super::groups::Group;
+use super::meetings::Meeting;
 use super::people::Person;
 use super::post::{self, Posted};
 use super::room::{Entry, Scope};
@@ -114,12 +116,38 @@ impl TeamsUser {
         let id = ids::channel(&format!("{team}/{channel}"));
         let mut conversation =
             self.enter(id.clone(), Scope::Channel, others.iter().copied().map(Person::from).collect());
-        conversation.team = Some(Team {
-            id: ids::channel(&format!("{team}/General")),
-            name: team.to_owned(),
-            channel: id,
-            channel_name: channel.to_owned(),
+        let first = ids::channel(&format!("{team}/General"));
+        self.channel.store.write(|state| {
+            let group = state.groups.entry(first.clone()).or_insert_with(|| Group {
+                name: team.to_owned(),
+                tenant: self.user.tenant.clone(),
+                entra_group: crate::state::uuid(),
+                channels: Vec::new(),
+            });
+            group.add(&first, "General");
+            group.add(&id, channel);
         });
+        conversation.team =
+            Some(Team { id: first, name: team.to_owned(), channel: id, channel_name: channel.to_owned() });
+        conversation
+    }
+
+    /// The chat of a meeting by its title. The user has planned it and these others are invited.
+    pub fn meeting(&self, title: &str, others: &[User]) -> Conversation {
+        let id = ids::meeting(title);
+        let mut conversation =
+            self.enter(id.clone(), Scope::GroupChat, others.iter().copied().map(Person::from).collect());
+        let meeting = ids::meeting_in(&id);
+        self.channel.store.write(|state| {
+            state.meetings.entry(meeting.clone()).or_insert_with(|| Meeting {
+                conversation: id,
+                title: title.to_owned(),
+                organizer: self.user.clone(),
+                present: Vec::new(),
+                notifications: Vec::new(),
+            });
+        });
+        conversation.meeting = Some(meeting);
         conversation
     }
 
