@@ -10,7 +10,7 @@ use std::{
 
 use botframework_activity::{
     Activity, ActivityType, ChannelAuthenticator, ConnectorClient, ForeignActivity, HandlerError, InvokeResponse,
-    MemoryTurnQueue, Outcome, QueueError, Received, RedisQueueReport, Turn, TurnRunner, VerifiedActivity,
+    MemoryTurnQueue, Outcome, QueueError, Received, RedisReport, Turn, TurnRunner, VerifiedActivity,
 };
 use teams_sso::Access;
 use tokio::sync::Semaphore;
@@ -133,7 +133,7 @@ impl Bot {
     }
 
     /// What the Redis server promises; `None` without one.
-    pub(crate) async fn check(&self) -> Option<Result<RedisQueueReport, QueueError>> {
+    pub(crate) async fn check(&self) -> Option<Result<RedisReport, QueueError>> {
         Some(self.shared.as_ref()?.queue.check().await)
     }
 
