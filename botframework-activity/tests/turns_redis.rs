@@ -100,7 +100,7 @@ async fn what_lies_in_redis_shows_nothing() {
     assert_eq!(queue.accept(turn).await.unwrap(), Accepted::New);
     let lease = leased(&queue, "marker-id").await;
     queue.checkpoint(&lease, Some(Bytes::from_static(b"marker-progress"))).await.unwrap();
-    let _ = server.command(&[b"SAVE"]).await;
+    let _ = server.ask(&[b"SAVE"]).await;
     queue.finish(lease, End::Dead).await.unwrap();
     let mut files = 0;
     let mut folders = vec![server.folder().to_owned()];
@@ -225,7 +225,7 @@ async fn numbers_of_leases_never_repeat() {
     let queue = queue(&server);
     accept(&queue, "a", "1").await;
     let old = leased(&queue, "1").await;
-    let _ = server.command(&[b"FLUSHALL"]).await;
+    let _ = server.ask(&[b"FLUSHALL"]).await;
     accept(&queue, "a", "1").await;
     let new = leased(&queue, "1").await;
     assert!(new.fence() > old.fence());
@@ -273,10 +273,10 @@ async fn a_dropped_question_gives_its_lease_back_at_once() {
 async fn tamper(server: &RedisServer, field: &[u8], change: impl FnOnce(Vec<u8>) -> Vec<u8>) {
     let names = server.names("*}:turn:*").await;
     let [name] = &names[..] else { panic!("one turn: {names:?}") };
-    let redis::Value::BulkString(value) = server.command(&[b"HGET", name.as_bytes(), field]).await else {
+    let redis::Value::BulkString(value) = server.ask(&[b"HGET", name.as_bytes(), field]).await else {
         panic!("no such field")
     };
-    let _ = server.command(&[b"HSET", name.as_bytes(), field, &change(value)]).await;
+    let _ = server.ask(&[b"HSET", name.as_bytes(), field, &change(value)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -308,7 +308,7 @@ async fn what_cannot_be_read_is_put_away_and_the_conversation_goes_on() {
         assert_eq!((stats.turns, stats.dead), (0, n as u64 + 1));
     }
     let dead = server.names("*}:dead").await;
-    let redis::Value::Int(ttl) = server.command(&[b"PTTL", dead[0].as_bytes()]).await else { panic!("a number") };
+    let redis::Value::Int(ttl) = server.ask(&[b"PTTL", dead[0].as_bytes()]).await else { panic!("a number") };
     assert!(ttl > 6 * 86_400_000, "{ttl}");
 }
 
@@ -320,7 +320,7 @@ async fn versions_work_side_by_side() {
     let old = queue(&server);
     accept(&old, "a", "1").await;
     let names = server.names("*}:turn:*").await;
-    let _ = server.command(&[b"HSET", names[0].as_bytes(), b"field of version 2", b"x"]).await;
+    let _ = server.ask(&[b"HSET", names[0].as_bytes(), b"field of version 2", b"x"]).await;
     tamper(&server, b"r", |value| [&[2], &value[1..]].concat()).await;
     accept(&old, "b", "2").await;
     // The old worker goes on with what it can read.
@@ -341,7 +341,7 @@ async fn versions_work_side_by_side() {
     let lease = leased(&old, "1").await;
     assert_eq!(lease.attempt(), 1);
     old.checkpoint(&lease, Some(Bytes::from_static(b"p"))).await.unwrap();
-    assert_eq!(text(server.command(&[b"HGET", names[0].as_bytes(), b"field of version 2"]).await), "x");
+    assert_eq!(text(server.ask(&[b"HGET", names[0].as_bytes(), b"field of version 2"]).await), "x");
     old.finish(lease, End::Done).await.unwrap();
 }
 
@@ -380,7 +380,7 @@ async fn a_full_server_refuses_new_turns_and_lets_the_others_end() {
     let queue = queue(&server);
     accept(&queue, "a", "1").await;
     accept(&queue, "a", "2").await;
-    let _ = server.command(&[b"CONFIG", b"SET", b"maxmemory", b"1000000"]).await;
+    let _ = server.ask(&[b"CONFIG", b"SET", b"maxmemory", b"1000000"]).await;
     let error = queue.accept(turn("b", "3")).await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (QueueErrorKind::Full, true));
     for id in ["1", "2"] {
@@ -388,7 +388,7 @@ async fn a_full_server_refuses_new_turns_and_lets_the_others_end() {
         queue.checkpoint(&lease, Some(Bytes::from_static(b"p"))).await.unwrap();
         queue.finish(lease, End::Done).await.unwrap();
     }
-    let _ = server.command(&[b"CONFIG", b"SET", b"maxmemory", b"0"]).await;
+    let _ = server.ask(&[b"CONFIG", b"SET", b"maxmemory", b"0"]).await;
     accept(&queue, "b", "3").await;
 }
 

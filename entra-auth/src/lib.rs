@@ -115,7 +115,10 @@ pub use crate::seal::{SealError, SealErrorKind, Sealer};
 pub use crate::store::SealedStore;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
-pub use crate::store::{RedisReport, RedisStore, RedisStoreBuilder};
+pub use crate::store::{
+    LossWindow, RedisReply, RedisReport, RedisScripts, RedisScriptsBuilder, RedisStore, RedisStoreBuilder, ScriptCall,
+    ScriptEffect,
+};
 #[cfg(feature = "tower")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
 pub use crate::tower::{BearerLayer, BearerService};

@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 #[path = "../src/acquire/isolation_check.rs"]
-#[allow(dead_code, unreachable_pub)]
 mod isolation_check;
 
 use std::{

@@ -14,7 +14,8 @@ use std::{
 
 use bytes::Bytes;
 use entra_auth::{
-    Key, Namespace, Put, RedisStore, SealedStore, Sealer, Store, StoreError, StoreErrorKind, Version, When, conformance,
+    Key, LossWindow, Namespace, Put, RedisStore, SealedStore, Sealer, Store, StoreError, StoreErrorKind, Version, When,
+    conformance,
 };
 use redis_server::RedisServer;
 
@@ -251,16 +252,16 @@ async fn applications_do_not_see_each_other() {
 async fn the_check_tells_what_a_crash_loses() {
     let Some(server) = RedisServer::start(&[]) else { return };
     let report = server.store().check().await.unwrap();
-    assert_eq!((report.supported, report.evicts, report.loss_window), (true, false, None));
+    assert_eq!((report.supported, report.evicts, report.loss), (true, false, LossWindow::Everything));
     let aof = ["--appendonly", "yes", "--maxmemory", "50mb", "--maxmemory-policy", "allkeys-lru"];
     let Some(server) = RedisServer::start(&aof) else { return };
     let report = server.store().check().await.unwrap();
-    assert_eq!((report.evicts, report.loss_window), (true, Some(Duration::from_secs(1))));
+    assert_eq!((report.evicts, report.loss), (true, LossWindow::Last(Duration::from_secs(1))));
     server.command(&["CONFIG", "SET", "appendfsync", "always"]).await;
-    assert_eq!(server.store().check().await.unwrap().loss_window, Some(Duration::ZERO));
+    assert_eq!(server.store().check().await.unwrap().loss, LossWindow::Nothing);
     // As on managed servers.
     server.command(&["ACL", "SETUSER", "default", "-config"]).await;
-    assert_eq!(server.store().check().await.unwrap().loss_window, None);
+    assert_eq!(server.store().check().await.unwrap().loss, LossWindow::Unknown);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,10 +16,13 @@ mod work;
 
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
-pub use self::redis::{LossWindow, RedisQueueReport, RedisQueueStats, RedisTurnQueue, RedisTurnQueueBuilder};
+pub use self::redis::{RedisQueueStats, RedisTurnQueue, RedisTurnQueueBuilder};
 pub use self::{
     memory::{MemoryQueueLimits, MemoryTurnQueue},
     queue::{Accepted, End, Lane, Lease, NewTurn, QueueError, QueueErrorKind, TurnId, TurnQueue},
     runner::{Overlap, Received, TurnRunner, TurnRunnerBuilder},
     turn::{HandlerError, Notice, Outcome, Reply, Turn, TurnOver},
 };
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use entra_auth::{LossWindow, RedisReport};

@@ -1,90 +1,19 @@
-//! Starts and stops a Redis of the test's own, on a free port, without a file that outlives it.
+//! A Redis of the test's own, and what one sees in it.
 
 #![allow(dead_code, unreachable_pub)] // shared by test programs
 
-use std::{
-    fs,
-    net::{TcpListener, TcpStream},
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
-    time::{Duration, Instant},
-};
+#[path = "../../../entra-auth/tests/redis_server/process.rs"]
+mod process;
 
-pub struct RedisServer {
-    port: u16,
-    arguments: Vec<String>,
-    folder: PathBuf,
-    process: Option<Child>,
-}
+pub use self::process::RedisServer;
 
 /// The settings under which nothing is lost.
 pub const DURABLE: &[&str] = &["--appendonly", "yes", "--appendfsync", "always"];
 
 impl RedisServer {
-    /// `None`, after a line that says so, when the program is missing; with `CI=true` that fails.
-    pub fn start(arguments: &[&str]) -> Option<Self> {
-        if Command::new("redis-server").arg("--version").stdout(Stdio::null()).status().is_err() {
-            #[allow(clippy::disallowed_methods)] // whether to skip is decided by the machine
-            let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
-            assert!(!ci, "redis-server not found");
-            println!("skipped: redis-server not found");
-            return None;
-        }
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("turns-redis-{}-{number}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let mut server = Self { port, arguments, folder, process: None };
-        server.run();
-        Some(server)
-    }
-
-    /// Starts the server again, on the same port and with what it kept.
-    pub fn run(&mut self) {
-        let mut command = Command::new("redis-server");
-        command.args(["--bind", "127.0.0.1", "--save", "", "--port", &self.port.to_string(), "--dir"]);
-        command.arg(&self.folder).args(&self.arguments).stdout(Stdio::null()).stderr(Stdio::null());
-        self.process = Some(command.spawn().unwrap());
-        let start = Instant::now();
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            assert!(start.elapsed() < Duration::from_secs(20), "redis-server does not listen");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    /// Ends the server as a power cut does.
-    pub fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            let _ = process.kill();
-            let _ = process.wait();
-        }
-    }
-
-    pub fn folder(&self) -> &std::path::Path {
-        &self.folder
-    }
-
-    pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
-    }
-
-    /// What an operator sees who looks into the server.
-    pub async fn command(&self, words: &[&[u8]]) -> redis::Value {
-        let client = redis::Client::open(self.url()).unwrap();
-        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-        let mut command = redis::Cmd::new();
-        for word in words {
-            command.arg(*word);
-        }
-        command.query_async(&mut connection).await.unwrap()
-    }
-
     /// Every name in the server that begins or ends so.
     pub async fn names(&self, pattern: &str) -> Vec<String> {
-        let redis::Value::Array(names) = self.command(&[b"KEYS", pattern.as_bytes()]).await else { panic!("a list") };
+        let redis::Value::Array(names) = self.ask(&[b"KEYS", pattern.as_bytes()]).await else { panic!("a list") };
         names.into_iter().map(text).collect()
     }
 }
@@ -93,12 +22,5 @@ pub fn text(value: redis::Value) -> String {
     match value {
         redis::Value::BulkString(bytes) => String::from_utf8(bytes).unwrap(),
         other => panic!("no text: {other:?}"),
-    }
-}
-
-impl Drop for RedisServer {
-    fn drop(&mut self) {
-        self.kill();
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }

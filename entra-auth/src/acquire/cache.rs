@@ -196,22 +196,14 @@ impl TokenCache {
         let last = token.expires_on() - MARGIN;
         let soft = refresh_on(token, now).min(last).unix_timestamp();
         let end = self.age().saturating_add(u64::try_from((last - now).whole_seconds()).unwrap_or(0));
-        let hash = self.hash_of(key);
-        let mut shard = self.shard(key.place());
-        if !is_wanted() {
-            return false;
-        }
-        let at = shard.entry(hash, key);
-        shard.change(at, |slot| {
+        self.write(key, now, is_wanted, |slot| {
             slot.soft = seconds(soft);
             // A token that is stored in its last seconds spans less than nothing.
             slot.span = seconds(soft - now.unix_timestamp());
             slot.end = u32::try_from(end).unwrap_or(u32::MAX);
             slot.failure = None;
             slot.token = Some(token.clone());
-        });
-        self.make_room(&mut shard, at, now);
-        true
+        })
     }
 
     /// Remembers a failure, so that the next caller does not repeat it at once, if that `is_wanted` still. `fatal` also
@@ -224,13 +216,7 @@ impl TokenCache {
         now: OffsetDateTime,
         is_wanted: impl FnOnce() -> bool,
     ) -> bool {
-        let hash = self.hash_of(key);
-        let mut shard = self.shard(key.place());
-        if !is_wanted() {
-            return false;
-        }
-        let at = shard.entry(hash, key);
-        shard.change(at, |slot| {
+        self.write(key, now, is_wanted, |slot| {
             let count = slot.failure.as_ref().map_or(0, |gate| gate.count).saturating_add(1);
             let until = Instant::now() + pause(error, count);
             slot.failure = Some(Box::new(Gate { error: error.clone(), until, count }));
@@ -240,7 +226,24 @@ impl TokenCache {
             if slot.token.is_none() {
                 slot.soft = 0;
             }
-        });
+        })
+    }
+
+    /// Changes an entry, a new one if need be, if that `is_wanted` still; whether it was.
+    fn write(
+        &self,
+        key: &CacheKey,
+        now: OffsetDateTime,
+        is_wanted: impl FnOnce() -> bool,
+        change: impl FnOnce(&mut Slot),
+    ) -> bool {
+        let hash = self.hash_of(key);
+        let mut shard = self.shard(key.place());
+        if !is_wanted() {
+            return false;
+        }
+        let at = shard.entry(hash, key);
+        shard.change(at, change);
         self.make_room(&mut shard, at, now);
         true
     }

@@ -6,14 +6,14 @@ use http::Request;
 use super::{
     cache::Hint,
     cache_key::{CacheKey, Place, Subject},
+    client_setup::{Setup, setup_setters},
     credential::{ClientCredential, Occasion, Proof},
     engine::{Engine, Grant},
     wire::{self, ASSERTION_TYPE, Form},
 };
 use crate::{
     AccessToken, Authority, Body, BuildError, ClaimsChallenge, ClientId, Clock, CorrelationId, Error, ErrorKind,
-    ExtraParameters, HttpTransport, RetryPolicy, Scopes, SystemClock, TenantId, TokenCredential, TokenRequest,
-    transport::{self, NO_TRANSPORT},
+    ExtraParameters, HttpTransport, RetryPolicy, Scopes, TenantId, TokenCredential, TokenRequest,
 };
 
 /// An application that can keep a secret: gets tokens for itself and on behalf of its users.
@@ -69,16 +69,10 @@ impl ConfidentialClient {
             tenant,
             client_id,
             credential: credential.into(),
-            authority: Authority::default(),
-            transport: None,
-            clock: Arc::new(SystemClock),
-            retry: RetryPolicy::default(),
+            setup: Setup::default(),
             cache_bytes: 64 << 20,
             #[cfg(feature = "validate")]
             second_level: None,
-            attempt: Duration::from_secs(10),
-            total: Duration::from_secs(12),
-            challenges: false,
         }
     }
 
@@ -240,49 +234,14 @@ pub struct ConfidentialClientBuilder {
     tenant: TenantId,
     client_id: ClientId,
     credential: ClientCredential,
-    authority: Authority,
-    transport: Option<Arc<dyn HttpTransport>>,
-    clock: Arc<dyn Clock>,
-    retry: RetryPolicy,
+    setup: Setup,
     cache_bytes: usize,
     #[cfg(feature = "validate")]
     second_level: Option<Arc<dyn crate::Store>>,
-    attempt: Duration,
-    total: Duration,
-    challenges: bool,
 }
 
 impl ConfidentialClientBuilder {
-    /// Where tokens come from. Default: the public cloud.
-    pub fn authority(mut self, authority: Authority) -> Self {
-        self.authority = authority;
-        self
-    }
-
-    /// How requests are sent. Default with feature `reqwest`: `ReqwestTransport::new()`; without it there is none.
-    pub fn transport(mut self, transport: Arc<dyn HttpTransport>) -> Self {
-        self.transport = Some(transport);
-        self
-    }
-
-    /// What time it is. Default: [`SystemClock`].
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
-        self
-    }
-
-    /// How often a passing fault is tried again. Default: 3 attempts, 500 ms doubling to 4 s, with jitter.
-    pub const fn retry(mut self, retry: RetryPolicy) -> Self {
-        self.retry = retry;
-        self
-    }
-
-    /// The bound of one attempt and of all together. Default: 10 s and 12 s.
-    pub const fn timeouts(mut self, attempt: Duration, total: Duration) -> Self {
-        self.attempt = attempt;
-        self.total = total;
-        self
-    }
+    setup_setters!();
 
     /// How much memory cached tokens may take. Default: 64 MiB.
     pub const fn cache_bytes(mut self, bytes: usize) -> Self {
@@ -302,13 +261,6 @@ impl ConfidentialClientBuilder {
         self
     }
 
-    /// Tells Entra (capability `cp1`) that this application handles claims challenges. Its tokens then live up to a
-    /// day, and a resource may refuse one at any moment with a challenge that [`TokenRequest::with_claims`] must carry.
-    pub const fn handles_claims_challenges(mut self) -> Self {
-        self.challenges = true;
-        self
-    }
-
     /// Builds the client. Nothing is sent. A certificate that ends within 30 days is warned of in the log.
     ///
     /// # Errors
@@ -318,24 +270,23 @@ impl ConfidentialClientBuilder {
         if matches!(&self.credential, ClientCredential::Secret(secret) if secret.is_empty()) {
             return Err(BuildError::new("the client secret is empty"));
         }
-        self.credential.report_end(self.clock.now());
-        let transport = transport::or_built_in(self.transport, NO_TRANSPORT)?;
-        let mut engine = Engine::new(transport, Arc::clone(&self.clock), self.cache_bytes);
-        engine.retry = self.retry;
-        engine.attempt = self.attempt;
-        engine.total = self.total;
+        let setup = self.setup;
+        self.credential.report_end(setup.clock.now());
+        let engine = setup.engine(self.cache_bytes)?;
         #[cfg(feature = "validate")]
-        {
-            let authority = self.authority.url().as_str().to_owned();
-            let owner = [authority, self.client_id.as_str().to_owned(), self.challenges.to_string()];
+        let engine = {
+            let authority = setup.authority.url().as_str().to_owned();
+            let owner = [authority, self.client_id.as_str().to_owned(), setup.challenges.to_string()];
+            let mut engine = engine;
             engine.second_level = self.second_level.map(|store| super::second_level::SecondLevel::new(store, owner));
-        }
+            engine
+        };
         let identity = Identity {
-            authority: self.authority,
+            authority: setup.authority,
             client_id: self.client_id,
             credential: self.credential,
-            challenges: self.challenges,
-            clock: self.clock,
+            challenges: setup.challenges,
+            clock: setup.clock,
         };
         let home = (Place::new(Some(&self.tenant), &Subject::App, None), Hint::new());
         let inner = Inner { engine: Arc::new(engine), identity: Arc::new(identity), tenant: self.tenant, home };

@@ -15,6 +15,7 @@ mod cache_key;
 mod certificate;
 mod certificate_source;
 mod client;
+mod client_setup;
 mod credential;
 #[cfg(feature = "validate")]
 mod device_code;

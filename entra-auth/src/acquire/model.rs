@@ -1,10 +1,10 @@
-//! Every interleaving of three callers with three operations each, on the real desk and the real cache.
+//! Goal G16: every interleaving of three callers with three operations each, on the real desk and the real cache.
 //!
 //! The parts are those of production; one step here is one stretch of [`Engine`](super::engine::Engine) between two
 //! places where another thread can come in, in the same order as there. What a step leads to is explored for every order
-//! of steps and every outcome of a load; stretches that nobody else can notice the end of are one step. An own explorer instead of loom: the shared state is locked, not atomic, so the
-//! order of locked stretches is all that can differ, and this runs with the ordinary tests. Each rule is taken away once,
-//! to see that the model notices.
+//! of steps and every outcome of a load; stretches that nobody else can notice the end of are one step. An own explorer
+//! instead of loom: the shared state is locked, not atomic, so the order of locked stretches is all that can differ, and
+//! this runs with the ordinary tests. Each rule is taken away once, to see that the model notices.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // tests alone
 

@@ -1,14 +1,12 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
+    client_setup::{Setup, setup_setters},
     engine::Engine,
     party::{Party, PublicIdentity},
     users::Users,
 };
-use crate::{
-    Authority, BuildError, ClientId, Clock, HttpTransport, IdTokenValidator, RetryPolicy, SystemClock, TenantId,
-    transport::{self, NO_TRANSPORT},
-};
+use crate::{Authority, BuildError, ClientId, Clock, HttpTransport, IdTokenValidator, RetryPolicy, TenantId};
 
 /// An application that cannot keep a secret: a tool on somebody's machine, a device. It signs users in and sends no
 /// credential of its own.
@@ -45,16 +43,7 @@ pub struct PublicClient {
 impl PublicClient {
     /// Starts with what has no default: tenant and client id.
     pub fn builder(tenant: TenantId, client_id: ClientId) -> PublicClientBuilder {
-        PublicClientBuilder {
-            tenant,
-            client_id,
-            authority: Authority::default(),
-            transport: None,
-            clock: Arc::new(SystemClock),
-            retry: RetryPolicy::default(),
-            timeouts: (Duration::from_secs(10), Duration::from_secs(12)),
-            challenges: false,
-        }
+        PublicClientBuilder { tenant, client_id, setup: Setup::default() }
     }
 
     /// The client id.
@@ -87,50 +76,11 @@ impl fmt::Debug for PublicClient {
 pub struct PublicClientBuilder {
     tenant: TenantId,
     client_id: ClientId,
-    authority: Authority,
-    transport: Option<Arc<dyn HttpTransport>>,
-    clock: Arc<dyn Clock>,
-    retry: RetryPolicy,
-    timeouts: (Duration, Duration),
-    challenges: bool,
+    setup: Setup,
 }
 
 impl PublicClientBuilder {
-    /// Where tokens come from. Default: the public cloud.
-    pub fn authority(mut self, authority: Authority) -> Self {
-        self.authority = authority;
-        self
-    }
-
-    /// How requests are sent. Default with feature `reqwest`: `ReqwestTransport::new()`; without it there is none.
-    pub fn transport(mut self, transport: Arc<dyn HttpTransport>) -> Self {
-        self.transport = Some(transport);
-        self
-    }
-
-    /// What time it is. Default: [`SystemClock`].
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
-        self
-    }
-
-    /// How often a passing fault is tried again. Default: 3 attempts, 500 ms doubling to 4 s, with jitter.
-    pub const fn retry(mut self, retry: RetryPolicy) -> Self {
-        self.retry = retry;
-        self
-    }
-
-    /// The bound of one attempt and of all together. Default: 10 s and 12 s.
-    pub const fn timeouts(mut self, attempt: Duration, total: Duration) -> Self {
-        self.timeouts = (attempt, total);
-        self
-    }
-
-    /// Tells Entra (capability `cp1`) that this application handles claims challenges.
-    pub const fn handles_claims_challenges(mut self) -> Self {
-        self.challenges = true;
-        self
-    }
+    setup_setters!();
 
     /// Builds the client. Nothing is sent.
     ///
@@ -138,12 +88,10 @@ impl PublicClientBuilder {
     ///
     /// When no transport was given and none is built in.
     pub fn build(self) -> Result<PublicClient, BuildError> {
-        let transport = transport::or_built_in(self.transport, NO_TRANSPORT)?;
-        let mut engine = Engine::new(transport, self.clock, 4 << 20);
-        engine.retry = self.retry;
-        (engine.attempt, engine.total) = self.timeouts;
+        let setup = self.setup;
+        let engine = setup.engine(4 << 20)?;
         let identity =
-            PublicIdentity { authority: self.authority, client_id: self.client_id, challenges: self.challenges };
+            PublicIdentity { authority: setup.authority, client_id: self.client_id, challenges: setup.challenges };
         Ok(PublicClient { engine: Arc::new(engine), identity: Arc::new(identity), tenant: self.tenant })
     }
 }

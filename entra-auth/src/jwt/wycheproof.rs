@@ -1,6 +1,6 @@
 //! The test vectors of Project Wycheproof, against the way from a published key to a verdict.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
@@ -23,10 +23,21 @@ struct Tally {
     unusable: usize,
 }
 
+/// Name, message, signature, verdict.
+type Vector<'a> = (String, &'a [u8], &'a [u8], TestResult);
+
 impl Tally {
+    /// The vectors of one key, if it is one that can be used.
+    fn group<'a>(&mut self, key: Option<&SigningKey>, algorithm: Algorithm, vectors: impl Iterator<Item = Vector<'a>>) {
+        match key {
+            Some(key) => vectors.for_each(|vector| self.vector(key, algorithm, vector)),
+            None => self.unusable += vectors.count(),
+        }
+    }
+
     /// Every vector has its verdict; what is `acceptable` must be refused as well unless it is named.
-    fn vector(&mut self, name: &str, key: &SigningKey, algorithm: Algorithm, test: (&[u8], &[u8], TestResult)) {
-        let (message, signature, expected) = test;
+    fn vector(&mut self, key: &SigningKey, algorithm: Algorithm, vector: Vector<'_>) {
+        let (name, message, signature, expected) = vector;
         let outcome = key.verify(algorithm, message, None, signature);
         let digest = aws_lc_rs::digest::digest(algorithm.digest(), message);
         assert_eq!(outcome.is_ok(), key.verify(algorithm, message, Some(&digest), signature).is_ok(), "{name}");
@@ -40,14 +51,14 @@ impl Tally {
     }
 }
 
-fn key(mut jwk: Value, algorithm: Algorithm) -> Option<std::sync::Arc<SigningKey>> {
+fn key(mut jwk: Value, algorithm: Algorithm) -> Option<Arc<SigningKey>> {
     jwk["kid"] = json!("k");
     jwk["alg"] = json!(algorithm.as_str());
     let keys = parse_jwks(json!({ "keys": [jwk] }).to_string().as_bytes()).ok()?;
     keys.get("k").cloned()
 }
 
-fn rsa_key(n: &[u8], e: &[u8], algorithm: Algorithm) -> Option<std::sync::Arc<SigningKey>> {
+fn rsa_key(n: &[u8], e: &[u8], algorithm: Algorithm) -> Option<Arc<SigningKey>> {
     let [n, e] = [n, e].map(|number| URL_SAFE_NO_PAD.encode(number));
     key(json!({"kty": "RSA", "n": n, "e": e}), algorithm)
 }
@@ -64,15 +75,11 @@ fn rsa_pkcs1() {
                 _ => continue,
             };
             let key = rsa_key(group.key.n.as_ref(), group.key.e.as_ref(), algorithm);
-            for test in group.tests {
-                match &key {
-                    Some(key) => {
-                        let vector = (test.msg.as_ref(), test.sig.as_ref(), test.result);
-                        tally.vector(&format!("{set:?} {} {}", test.tc_id, test.comment), key, algorithm, vector);
-                    }
-                    None => tally.unusable += 1,
-                }
-            }
+            let vectors = group.tests.iter().map(|test| {
+                let name = format!("{set:?} {} {}", test.tc_id, test.comment);
+                (name, test.msg.as_ref(), test.sig.as_ref(), test.result)
+            });
+            tally.group(key.as_deref(), algorithm, vectors);
         }
     }
     println!("{tally:?}");
@@ -95,15 +102,11 @@ fn rsa_pss() {
                 continue;
             }
             let key = rsa_key(group.key.n.as_ref(), group.key.e.as_ref(), algorithm);
-            for test in group.tests {
-                match &key {
-                    Some(key) => {
-                        let vector = (test.msg.as_ref(), test.sig.as_ref(), test.result);
-                        tally.vector(&format!("{set:?} {} {}", test.tc_id, test.comment), key, algorithm, vector);
-                    }
-                    None => tally.unusable += 1,
-                }
-            }
+            let vectors = group.tests.iter().map(|test| {
+                let name = format!("{set:?} {} {}", test.tc_id, test.comment);
+                (name, test.msg.as_ref(), test.sig.as_ref(), test.result)
+            });
+            tally.group(key.as_deref(), algorithm, vectors);
         }
     }
     println!("{tally:?}");
@@ -123,15 +126,11 @@ fn ecdsa_in_the_form_of_jws() {
             let (x, y) = point[1..].split_at(point.len() / 2);
             let [x, y] = [x, y].map(|number| URL_SAFE_NO_PAD.encode(number));
             let key = key(json!({"kty": "EC", "crv": crv, "x": x, "y": y}), algorithm);
-            for test in group.tests {
-                match &key {
-                    Some(key) => {
-                        let vector = (test.msg.as_ref(), test.sig.as_ref(), test.result);
-                        tally.vector(&format!("{set:?} {} {}", test.tc_id, test.comment), key, algorithm, vector);
-                    }
-                    None => tally.unusable += 1,
-                }
-            }
+            let vectors = group.tests.iter().map(|test| {
+                let name = format!("{set:?} {} {}", test.tc_id, test.comment);
+                (name, test.msg.as_ref(), test.sig.as_ref(), test.result)
+            });
+            tally.group(key.as_deref(), algorithm, vectors);
         }
     }
     println!("{tally:?}");

@@ -14,7 +14,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 #[cfg(feature = "redis")]
-pub use self::redis::{RedisReport, RedisStore, RedisStoreBuilder};
+pub use self::redis::{
+    LossWindow, RedisReply, RedisReport, RedisScripts, RedisScriptsBuilder, RedisStore, RedisStoreBuilder, ScriptCall,
+    ScriptEffect,
+};
 #[cfg(feature = "seal")]
 pub use self::sealed::SealedStore;
 pub use self::{

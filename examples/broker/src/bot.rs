@@ -10,7 +10,7 @@ use std::{
 
 use botframework_activity::{
     Activity, ActivityType, ChannelAuthenticator, ConnectorClient, ForeignActivity, HandlerError, InvokeResponse,
-    MemoryTurnQueue, Outcome, QueueError, Received, RedisQueueReport, ReplyEvents, Turn, TurnRunner, VerifiedActivity,
+    MemoryTurnQueue, Outcome, QueueError, Received, RedisReport, ReplyEvents, Turn, TurnRunner, VerifiedActivity,
 };
 use entra_auth::Key;
 use foundry_client::{InputContent, InputItem, Role};
@@ -148,7 +148,7 @@ impl Bot {
     }
 
     /// What the Redis server promises; `None` without one.
-    pub(crate) async fn check(&self) -> Option<Result<RedisQueueReport, QueueError>> {
+    pub(crate) async fn check(&self) -> Option<Result<RedisReport, QueueError>> {
         Some(self.shared.as_ref()?.queue.check().await)
     }
 

@@ -1,26 +1,23 @@
 //! The queue that several processes share and that survives their crashes.
 
-mod connection;
 mod record;
-mod report;
 mod scripts;
 
 use std::{fmt, pin::pin, sync::Arc, time::Duration};
 
-use ::redis::{Client, Cmd, IntoConnectionInfo as _, ProtocolVersion, TlsCertificates, Value, cmd};
 use async_trait::async_trait;
 use bytes::Bytes;
-use entra_auth::{BuildError, RedisStore, Sealer, Secret};
+use entra_auth::{
+    BuildError, RedisReply, RedisReport, RedisScripts, RedisScriptsBuilder, ScriptCall, ScriptEffect, Sealer, Secret,
+    StoreError, StoreErrorKind,
+};
 use tokio::{
     runtime::Handle,
     sync::{Notify, oneshot},
     time::{Instant, timeout_at},
 };
-use url::Url;
 
-pub use self::report::{LossWindow, RedisQueueReport};
 use self::{
-    connection::{Connection, Repeat},
     record::{Records, Unreadable},
     scripts::Scripts,
 };
@@ -59,7 +56,7 @@ use super::{Accepted, End, Lease, NewTurn, QueueError, QueueErrorKind, TurnQueue
 pub struct RedisTurnQueue(Arc<Inner>);
 
 struct Inner {
-    connection: Connection,
+    server: RedisScripts,
     records: Records,
     scripts: Scripts,
     prefix: String,
@@ -96,17 +93,14 @@ pub struct RedisQueueStats {
 /// What a [`RedisTurnQueue`] is built from.
 #[must_use]
 pub struct RedisTurnQueueBuilder {
-    url: Secret,
+    server: RedisScriptsBuilder,
     sealer: Sealer,
     application: String,
-    timeouts: (Duration, Duration),
     limits: Limits,
-    roots: Option<Vec<u8>>,
-    plain: bool,
 }
 
 /// How many of the dead are kept, and for how long.
-const DEAD: usize = 1000;
+const DEAD: u64 = 1000;
 const DEAD_FOR: Duration = Duration::from_secs(7 * 86_400);
 /// How long a record waits for a worker that can read it.
 const UNREADABLE_FOR: Duration = Duration::from_secs(3600);
@@ -118,10 +112,9 @@ impl RedisTurnQueue {
     /// for loopback addresses, and `unix:///path` for a socket of this machine.
     pub fn builder(url: impl Into<Secret>, sealer: Sealer) -> RedisTurnQueueBuilder {
         RedisTurnQueueBuilder {
-            url: url.into(),
+            server: RedisScripts::builder(url),
             sealer,
             application: String::new(),
-            timeouts: (Duration::from_millis(500), Duration::from_secs(2)),
             limits: Limits {
                 turns: 100_000,
                 lane: super::queue::LANE_LIMIT,
@@ -131,9 +124,17 @@ impl RedisTurnQueue {
                 lease: Duration::from_secs(30),
                 poll: Duration::from_millis(100),
             },
-            roots: None,
-            plain: false,
         }
+    }
+
+    /// Asks the server for its version and for the settings on which the promise "no turn is lost" rests, and warns
+    /// about those that fall short. For the start of a service.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` or `Timeout`: the operator looks at address, login and network. Retry later.
+    pub async fn check(&self) -> Result<RedisReport, QueueError> {
+        self.0.server.check().await.map_err(of_store)
     }
 
     /// Counts what is in the queue.
@@ -142,10 +143,10 @@ impl RedisTurnQueue {
     ///
     /// `Unavailable` or `Timeout`. Retry later.
     pub async fn stats(&self) -> Result<RedisQueueStats, QueueError> {
-        let counts = self.0.connection.run(&self.0.script(&self.0.scripts.stats), Repeat::Harmless).await?;
-        let Value::Array(counts) = counts else { return Err(QueueErrorKind::Unavailable.into()) };
+        let counts = self.0.run(self.0.script(&self.0.scripts.stats), ScriptEffect::Reads).await?;
+        let RedisReply::List(counts) = counts else { return Err(QueueErrorKind::Unavailable.into()) };
         let count = |at: usize| match counts.get(at) {
-            Some(Value::Int(number)) => u64::try_from(*number).unwrap_or_default(),
+            Some(RedisReply::Number(number)) => u64::try_from(*number).unwrap_or_default(),
             _ => 0,
         };
         Ok(RedisQueueStats { turns: count(0), waiting_lanes: count(1), running_lanes: count(2), dead: count(3) })
@@ -195,11 +196,12 @@ enum Asked {
 }
 
 impl Inner {
-    fn script(&self, script: &str) -> Cmd {
-        // EVAL, not EVALSHA: a server that has just restarted needs no second round trip, and the scripts are short.
-        let mut command = cmd("EVAL");
-        command.arg(script).arg(1).arg(&self.prefix);
-        command
+    fn script(&self, script: &str) -> ScriptCall {
+        self.server.call(script, &[&self.prefix])
+    }
+
+    async fn run(&self, call: ScriptCall, effect: ScriptEffect) -> Result<RedisReply, QueueError> {
+        call.run(effect).await.map_err(of_store)
     }
 
     fn check_size(&self, bytes: usize) -> Result<(), QueueError> {
@@ -208,11 +210,10 @@ impl Inner {
 
     async fn ask(self: &Arc<Self>) -> Result<Asked, QueueError> {
         loop {
-            let mut command = self.script(&self.scripts.lease);
-            command.arg(milliseconds(self.limits.lease));
-            let items = match self.connection.run(&command, Repeat::Harmful).await? {
-                Value::Array(items) => items,
-                Value::Int(next) => {
+            let call = self.script(&self.scripts.lease).number(milliseconds(self.limits.lease));
+            let items = match self.run(call, ScriptEffect::Once).await? {
+                RedisReply::List(items) => items,
+                RedisReply::Number(next) => {
                     return Ok(Asked::Nothing(u64::try_from(next).ok().map(Duration::from_millis)));
                 }
                 _ => return Err(QueueErrorKind::Unavailable.into()),
@@ -249,9 +250,9 @@ impl Inner {
     }
 
     async fn end_named(&self, lane: &str, fence: u64, end: &str, rest: Duration) -> Result<(), QueueError> {
-        let mut command = self.script(&self.scripts.finish);
-        command.arg(lane).arg(fence).arg(end).arg(milliseconds(rest)).arg(DEAD).arg(milliseconds(DEAD_FOR));
-        fenced(&self.connection.run(&command, Repeat::Harmless).await?)?;
+        let call = self.script(&self.scripts.finish).bytes(lane).number(fence).bytes(end).number(milliseconds(rest));
+        let call = call.number(DEAD).number(milliseconds(DEAD_FOR));
+        fenced(&self.run(call, ScriptEffect::Repeatable).await?)?;
         self.changed.notify_waiters();
         self.changed.notify_one();
         Ok(())
@@ -266,18 +267,19 @@ impl TurnQueue for RedisTurnQueue {
         let record = inner.records.seal(&turn.lane, &turn.id, &turn.payload)?;
         let mut nonce = [0; 16];
         aws_lc_rs::rand::fill(&mut nonce).map_err(|_| QueueErrorKind::Unavailable)?;
-        let mut command = inner.script(&inner.scripts.accept);
-        command.arg(Records::turn(&turn.id)).arg(Records::lane(&turn.lane)).arg(record);
-        command.arg(turn.lane_limit.min(inner.limits.lane)).arg(inner.limits.turns).arg(inner.limits.bytes);
-        command.arg(milliseconds(inner.limits.dedupe).max(1)).arg(&nonce);
-        match inner.connection.run(&command, Repeat::Harmless).await? {
-            Value::Int(0) => {
+        let limits = [turn.lane_limit.min(inner.limits.lane), inner.limits.turns, inner.limits.bytes];
+        let call = inner.script(&inner.scripts.accept);
+        let call = call.bytes(Records::turn(&turn.id)).bytes(Records::lane(&turn.lane)).bytes(record);
+        let call = limits.into_iter().fold(call, |call, limit| call.number(u64::try_from(limit).unwrap_or(u64::MAX)));
+        let call = call.number(milliseconds(inner.limits.dedupe).max(1)).bytes(nonce);
+        match inner.run(call, ScriptEffect::Repeatable).await? {
+            RedisReply::Number(0) => {
                 inner.changed.notify_one();
                 Ok(Accepted::New)
             }
-            Value::Int(1) => Ok(Accepted::Duplicate),
-            Value::Int(2) => Ok(Accepted::LaneFull),
-            Value::Int(3) => Err(QueueErrorKind::Full.into()),
+            RedisReply::Number(1) => Ok(Accepted::Duplicate),
+            RedisReply::Number(2) => Ok(Accepted::LaneFull),
+            RedisReply::Number(3) => Err(QueueErrorKind::Full.into()),
             _ => Err(QueueErrorKind::Unavailable.into()),
         }
     }
@@ -306,13 +308,13 @@ impl TurnQueue for RedisTurnQueue {
 
     async fn checkpoint(&self, lease: &Lease, progress: Option<Bytes>) -> Result<(), QueueError> {
         let inner = &*self.0;
-        let mut command = inner.script(&inner.scripts.checkpoint);
-        command.arg(Records::lane(lease.lane())).arg(lease.fence()).arg(milliseconds(inner.limits.lease));
+        let call = inner.script(&inner.scripts.checkpoint).bytes(Records::lane(lease.lane())).number(lease.fence());
+        let mut call = call.number(milliseconds(inner.limits.lease));
         if let Some(progress) = progress {
             inner.check_size(progress.len())?;
-            command.arg(inner.records.seal_progress(lease.lane(), lease.id(), &progress)?);
+            call = call.bytes(inner.records.seal_progress(lease.lane(), lease.id(), &progress)?);
         }
-        fenced(&inner.connection.run(&command, Repeat::Harmless).await?)
+        fenced(&inner.run(call, ScriptEffect::Repeatable).await?)
     }
 
     async fn finish(&self, lease: Lease, end: End) -> Result<(), QueueError> {
@@ -328,27 +330,28 @@ impl TurnQueue for RedisTurnQueue {
 struct Found {
     lane: String,
     turn: String,
-    record: Vec<u8>,
-    progress: Vec<u8>,
+    record: Bytes,
+    progress: Bytes,
     attempt: u32,
     fence: u64,
     age: Duration,
 }
 
 impl Found {
-    fn read(items: Vec<Value>) -> Option<Self> {
+    fn read(items: Vec<RedisReply>) -> Option<Self> {
         let mut items = items.into_iter();
         let mut bytes = || match items.next()? {
-            Value::BulkString(bytes) => Some(bytes),
-            Value::Int(number) => Some(number.to_string().into_bytes()),
+            RedisReply::Bytes(bytes) => Some(bytes),
+            RedisReply::Number(number) => Some(number.to_string().into()),
             _ => None,
         };
+        let text = |bytes: Bytes| String::from_utf8(bytes.into()).ok();
         let (lane, turn, record, progress) = (bytes()?, bytes()?, bytes()?, bytes()?);
-        let mut number = || String::from_utf8(bytes()?).ok()?.parse::<u64>().ok();
+        let mut number = || text(bytes()?)?.parse::<u64>().ok();
         let (attempt, fence, age) = (number()?, number()?, number()?);
         Some(Self {
-            lane: String::from_utf8(lane).ok()?,
-            turn: String::from_utf8(turn).ok()?,
+            lane: text(lane)?,
+            turn: text(turn)?,
             record,
             progress,
             attempt: u32::try_from(attempt).ok()?,
@@ -358,10 +361,20 @@ impl Found {
     }
 }
 
-fn fenced(value: &Value) -> Result<(), QueueError> {
-    match value {
-        Value::Int(1) => Ok(()),
-        Value::Int(0) => Err(QueueErrorKind::LeaseLost.into()),
+/// What failed at the server is the server's, whatever the store would call it.
+fn of_store(error: StoreError) -> QueueError {
+    let kind = match error.kind() {
+        StoreErrorKind::Timeout => QueueErrorKind::Timeout,
+        StoreErrorKind::Full => QueueErrorKind::Full,
+        _ => QueueErrorKind::Unavailable,
+    };
+    QueueError::new(kind, error)
+}
+
+fn fenced(reply: &RedisReply) -> Result<(), QueueError> {
+    match reply {
+        RedisReply::Number(1) => Ok(()),
+        RedisReply::Number(0) => Err(QueueErrorKind::LeaseLost.into()),
         _ => Err(QueueErrorKind::Unavailable.into()),
     }
 }
@@ -409,21 +422,21 @@ impl RedisTurnQueueBuilder {
     }
 
     /// Sets the bound of one answer and of a whole operation. Default: 500 ms and 2 s.
-    pub const fn timeouts(mut self, attempt: Duration, total: Duration) -> Self {
-        self.timeouts = (attempt, total);
+    pub fn timeouts(mut self, attempt: Duration, total: Duration) -> Self {
+        self.server = self.server.timeouts(attempt, total);
         self
     }
 
     /// The certificates (PEM) that the server's certificate must come from, in place of the machine's own list.
     pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.roots = Some(pem.into());
+        self.server = self.server.root_certificates(pem);
         self
     }
 
     /// Accepts `redis://` to other machines: the login then crosses the network in clear. For networks that encrypt by
     /// themselves.
-    pub const fn dangerous_plain_tcp(mut self) -> Self {
-        self.plain = true;
+    pub fn dangerous_plain_tcp(mut self) -> Self {
+        self.server = self.server.dangerous_plain_tcp();
         self
     }
 
@@ -431,31 +444,12 @@ impl RedisTurnQueueBuilder {
     ///
     /// # Errors
     ///
-    /// As `RedisStore` of `entra-auth` says: a malformed address, plain `redis://` to another machine, TLS without a
+    /// As [`RedisScripts`] of `entra-auth` says: a malformed address, plain `redis://` to another machine, TLS without a
     /// crypto provider in the process, outside a runtime. The message holds no part of the address.
     pub fn build(self) -> Result<RedisTurnQueue, BuildError> {
-        // The rules for addresses are the store's; it sends nothing.
-        let mut rules = RedisStore::builder(self.url.clone());
-        if self.plain {
-            rules = rules.dangerous_plain_tcp();
-        }
-        rules.build()?;
-        let malformed = || BuildError::new("the address of Redis has the form rediss://user:password@host:port/0");
-        let url: Url = self.url.expose().parse().map_err(|_| malformed())?;
-        let tls = url.scheme() == "rediss";
-        let info = url.into_connection_info().map_err(|_| malformed())?;
-        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let info = info.set_redis_settings(settings);
-        let client = if tls {
-            let certificates = TlsCertificates { client_tls: None, root_cert: self.roots };
-            Client::build_with_tls(info, certificates)
-                .map_err(|_| BuildError::new("the root certificates for Redis are no PEM certificates"))?
-        } else {
-            Client::open(info).map_err(|_| malformed())?
-        };
         let records = Records::new(self.application, self.sealer);
         Ok(RedisTurnQueue(Arc::new(Inner {
-            connection: Connection::new(client, self.timeouts.0, self.timeouts.1)?,
+            server: self.server.build()?,
             prefix: records.prefix(),
             records,
             scripts: Scripts::new(),

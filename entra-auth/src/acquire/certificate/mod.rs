@@ -98,7 +98,7 @@ impl Certificate {
     ///
     /// ```no_run
     /// # use entra_auth::{Certificate, Error, SignRequest};
-    /// # async fn ask_the_vault(algorithm: &str, digest: &[u8]) -> Result<Vec<u8>, Error> { unimplemented!() }
+    /// # async fn ask_the_vault(algorithm: &str, digest: &[u8]) -> Result<Vec<u8>, Error> { Ok(Vec::new()) }
     /// # fn example(chain: &[u8]) -> Result<Certificate, entra_auth::BuildError> {
     /// Certificate::with_signer(chain, |request: SignRequest| async move {
     ///     ask_the_vault(request.algorithm().as_str(), request.digest()).await

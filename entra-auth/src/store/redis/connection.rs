@@ -16,6 +16,7 @@ use redis::{
 };
 use tokio::time::{Instant, timeout_at};
 
+use super::server::ScriptEffect;
 use crate::{BuildError, StoreError, StoreErrorKind};
 
 /// A peer that is silent this often in a row is dialled anew: its connection may lead nowhere, and TCP alone would
@@ -31,19 +32,10 @@ pub(super) struct Connection {
     total: Duration,
 }
 
-/// What repeating a command does.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Repeat {
-    /// Nothing: it reads.
-    Harmless,
-    /// It may take effect twice: repeated only when it provably did not leave.
-    Harmful,
-}
-
 impl Connection {
     pub(super) fn new(client: Client, attempt: Duration, total: Duration) -> Result<Self, BuildError> {
         if tokio::runtime::Handle::try_current().is_err() {
-            return Err(BuildError::new("a Redis store is built inside a tokio runtime"));
+            return Err(BuildError::new("what uses Redis is built inside a tokio runtime"));
         }
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(Duration::from_secs(1)))
@@ -58,7 +50,7 @@ impl Connection {
     }
 
     /// Sends a command and waits for its answer: 2 attempts at most, within the bound of all together.
-    pub(super) async fn run(&self, command: &Cmd, repeat: Repeat) -> Result<Value, StoreError> {
+    pub(super) async fn run(&self, command: &Cmd, effect: ScriptEffect) -> Result<Value, StoreError> {
         let deadline = Instant::now() + self.total;
         let mut repeated = false;
         loop {
@@ -68,8 +60,8 @@ impl Connection {
                     self.silent.store(0, Ordering::Relaxed);
                     return Ok(value);
                 }
-                Ok(Err(error)) => Fault::of(&error, repeat),
-                Err(_) => Fault { kind: StoreErrorKind::Timeout, ..Fault::new(Trouble::Silent, repeat) },
+                Ok(Err(error)) => Fault::of(&error, effect),
+                Err(_) => Fault { kind: StoreErrorKind::Timeout, ..Fault::new(Trouble::Silent, effect) },
             };
             self.mend(&fault);
             if repeated || !fault.again || Instant::now() + PAUSE >= deadline {
@@ -121,25 +113,25 @@ enum Trouble {
 }
 
 impl Fault {
-    const fn new(trouble: Trouble, repeat: Repeat) -> Self {
+    const fn new(trouble: Trouble, effect: ScriptEffect) -> Self {
         // A write whose answer is lost may have happened: the caller is told so by the kind.
-        let kind = match repeat {
-            Repeat::Harmless => StoreErrorKind::Unavailable,
-            Repeat::Harmful => StoreErrorKind::Timeout,
+        let kind = match effect {
+            ScriptEffect::Reads => StoreErrorKind::Unavailable,
+            ScriptEffect::Repeatable | ScriptEffect::Once => StoreErrorKind::Timeout,
         };
         Self { trouble, kind, code: None, again: false }
     }
 
-    fn of(error: &RedisError, repeat: Repeat) -> Self {
+    fn of(error: &RedisError, effect: ScriptEffect) -> Self {
         if error.is_timeout() {
-            return Self { kind: StoreErrorKind::Timeout, ..Self::new(Trouble::Silent, repeat) };
+            return Self { kind: StoreErrorKind::Timeout, ..Self::new(Trouble::Silent, effect) };
         }
         if error.is_connection_refusal() {
-            let broken = Self::new(Trouble::Broken, repeat);
+            let broken = Self::new(Trouble::Broken, effect);
             return Self { kind: StoreErrorKind::Unavailable, again: true, ..broken };
         }
         if error.is_io_error() {
-            return Self { again: repeat == Repeat::Harmless, ..Self::new(Trouble::Broken, repeat) };
+            return Self { again: effect != ScriptEffect::Once, ..Self::new(Trouble::Broken, effect) };
         }
         let code =
             error.code().map(|code| code.chars().filter(char::is_ascii_uppercase).take(20).collect::<Box<str>>());

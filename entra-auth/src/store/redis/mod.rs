@@ -3,21 +3,20 @@
 mod connection;
 mod report;
 mod scripts;
+mod server;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use redis::{Client, Cmd, IntoConnectionInfo as _, ProtocolVersion, TlsCertificates, Value, cmd};
-use url::Url;
 
-pub use self::report::RedisReport;
-use self::{
-    connection::{Connection, Repeat},
-    scripts::{GET, PUT, REMOVE, VERSION_LEN, decode, field_name, partition_name},
+use self::scripts::{GET, PUT, REMOVE, VERSION_LEN, decode, field_name, partition_name};
+pub use self::{
+    report::{LossWindow, RedisReport},
+    server::{RedisReply, RedisScripts, RedisScriptsBuilder, ScriptCall, ScriptEffect},
 };
 use super::{Key, Partition, Put, Record, Store, StoreError, StoreErrorKind, Version, When};
-use crate::{BuildError, Secret, is_loopback};
+use crate::{BuildError, Secret};
 
 /// A [`Store`] in Redis 7.0 or newer (one server, or one primary with replicas; not a cluster), for state that several
 /// processes share and that survives their restarts.
@@ -46,7 +45,7 @@ use crate::{BuildError, Secret, is_loopback};
 /// ```
 #[derive(Clone)]
 pub struct RedisStore {
-    connection: Arc<Connection>,
+    scripts: RedisScripts,
     application: Arc<str>,
     value_bytes: usize,
 }
@@ -54,35 +53,30 @@ pub struct RedisStore {
 /// What a [`RedisStore`] is built from.
 #[must_use]
 pub struct RedisStoreBuilder {
-    url: Secret,
+    scripts: RedisScriptsBuilder,
     application: String,
-    attempt: Duration,
-    total: Duration,
     value_bytes: usize,
-    roots: Option<Vec<u8>>,
-    plain: bool,
 }
 
 impl RedisStore {
     /// Starts with the address: `rediss://user:password@host:6380/0`. Plain `redis://` is for loopback addresses, and
     /// `unix:///path` for a socket of this machine.
     pub fn builder(url: impl Into<Secret>) -> RedisStoreBuilder {
-        RedisStoreBuilder {
-            url: url.into(),
-            application: String::new(),
-            attempt: Duration::from_millis(500),
-            total: Duration::from_secs(2),
-            value_bytes: 1 << 20,
-            roots: None,
-            plain: false,
-        }
+        RedisStoreBuilder { scripts: RedisScripts::builder(url), application: String::new(), value_bytes: 1 << 20 }
     }
 
-    fn script(&self, script: &'static str, key: &Key) -> Cmd {
-        // EVAL, not EVALSHA: a server that has just restarted needs no second round trip, and the scripts are short.
-        let mut command = cmd("EVAL");
-        command.arg(script).arg(1).arg(partition_name(&self.application, key.partition())).arg(field_name(key));
-        command
+    /// Asks the server for its version and for the settings on which the store's promises rest, and warns about those
+    /// that fall short. For the start of a service.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` or `Timeout`: the operator looks at address, login and network. Retry later.
+    pub async fn check(&self) -> Result<RedisReport, StoreError> {
+        self.scripts.check().await
+    }
+
+    fn script(&self, script: &'static str, key: &Key) -> ScriptCall {
+        self.scripts.call(script, &[partition_name(&self.application, key.partition())]).bytes(field_name(key))
     }
 }
 
@@ -94,9 +88,8 @@ impl RedisStoreBuilder {
     }
 
     /// The bound of one answer and of a whole operation. Default: 500 ms and 2 s.
-    pub const fn timeouts(mut self, attempt: Duration, total: Duration) -> Self {
-        self.attempt = attempt;
-        self.total = total;
+    pub fn timeouts(mut self, attempt: Duration, total: Duration) -> Self {
+        self.scripts = self.scripts.timeouts(attempt, total);
         self
     }
 
@@ -108,14 +101,14 @@ impl RedisStoreBuilder {
 
     /// The certificates (PEM) that the server's certificate must come from, in place of the machine's own list.
     pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.roots = Some(pem.into());
+        self.scripts = self.scripts.root_certificates(pem);
         self
     }
 
     /// Accepts `redis://` to other machines: login and records then cross the network in clear. For networks that
     /// encrypt by themselves.
-    pub const fn dangerous_plain_tcp(mut self) -> Self {
-        self.plain = true;
+    pub fn dangerous_plain_tcp(mut self) -> Self {
+        self.scripts = self.scripts.dangerous_plain_tcp();
         self
     }
 
@@ -128,50 +121,17 @@ impl RedisStoreBuilder {
     /// (`rustls::crypto::aws_lc_rs::default_provider().install_default()` at the top of `main`); outside a runtime.
     /// The message holds no part of the address.
     pub fn build(self) -> Result<RedisStore, BuildError> {
-        let malformed = || BuildError::new("the address of Redis has the form rediss://user:password@host:port/0");
-        let url: Url = self.url.expose().parse().map_err(|_| malformed())?;
-        let tls = match url.scheme() {
-            "rediss" => true,
-            "redis" if self.plain || is_this_machine(&url) => false,
-            "redis" => return Err(BuildError::new("plain redis:// is for loopback addresses; use rediss://")),
-            "unix" => false,
-            _ => return Err(malformed()),
-        };
-        if url.fragment().is_some() {
-            return Err(BuildError::new("the address of Redis has no fragment; TLS is always checked"));
-        }
-        if tls && rustls::crypto::CryptoProvider::get_default().is_none() {
-            return Err(BuildError::new(
-                "rediss:// needs a crypto provider: call rustls::crypto::aws_lc_rs::default_provider().install_default() \
-                 at the top of main",
-            ));
-        }
-        let info = url.into_connection_info().map_err(|_| malformed())?;
-        // With version 3 of the protocol a lost connection is noticed, and dialled anew, before the next use.
-        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let info = info.set_redis_settings(settings);
-        let client = if tls {
-            let certificates = TlsCertificates { client_tls: None, root_cert: self.roots };
-            Client::build_with_tls(info, certificates)
-                .map_err(|_| BuildError::new("the root certificates for Redis are no PEM certificates"))?
-        } else {
-            Client::open(info).map_err(|_| malformed())?
-        };
-        let connection = Connection::new(client, self.attempt, self.total)?;
-        Ok(RedisStore {
-            connection: Arc::new(connection),
-            application: self.application.into(),
-            value_bytes: self.value_bytes,
-        })
+        let scripts = self.scripts.build()?;
+        Ok(RedisStore { scripts, application: self.application.into(), value_bytes: self.value_bytes })
     }
 }
 
 #[async_trait]
 impl Store for RedisStore {
     async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
-        match self.connection.run(&self.script(GET, key), Repeat::Harmless).await? {
-            Value::Nil | Value::Boolean(false) => Ok(None),
-            Value::BulkString(field) => Ok(Some(decode(field)?)),
+        match self.script(GET, key).run(ScriptEffect::Reads).await? {
+            RedisReply::Nil => Ok(None),
+            RedisReply::Bytes(field) => Ok(Some(decode(&field)?)),
             _ => Err(StoreErrorKind::Corrupt.into()),
         }
     }
@@ -183,9 +143,8 @@ impl Store for RedisStore {
         let Some(condition) = condition(when) else { return Ok(Put::Conflict) };
         let mut version = [0; VERSION_LEN];
         aws_lc_rs::rand::fill(&mut version).map_err(|_| StoreErrorKind::Unavailable)?;
-        let mut command = self.script(PUT, key);
-        command.arg(condition).arg(milliseconds(ttl)).arg(&version).arg(&value[..]);
-        match yes(&self.connection.run(&command, Repeat::Harmful).await?)? {
+        let call = self.script(PUT, key).bytes(condition).number(milliseconds(ttl)).bytes(version).bytes(value);
+        match yes(&call.run(ScriptEffect::Once).await?)? {
             true => Ok(Put::Stored(Version::new(version.to_vec()))),
             false => Ok(Put::Conflict),
         }
@@ -193,15 +152,12 @@ impl Store for RedisStore {
 
     async fn remove(&self, key: &Key, when: When<'_>) -> Result<bool, StoreError> {
         let Some(condition) = condition(when).filter(|_| !matches!(when, When::Absent)) else { return Ok(false) };
-        let mut command = self.script(REMOVE, key);
-        command.arg(condition);
-        yes(&self.connection.run(&command, Repeat::Harmful).await?)
+        yes(&self.script(REMOVE, key).bytes(condition).run(ScriptEffect::Once).await?)
     }
 
     async fn remove_partition(&self, partition: &Partition) -> Result<(), StoreError> {
-        let mut command = cmd("UNLINK");
-        command.arg(partition_name(&self.application, partition));
-        self.connection.run(&command, Repeat::Harmful).await.map(drop)
+        let name = partition_name(&self.application, partition);
+        self.scripts.command("UNLINK", &[&name], ScriptEffect::Once).await.map(drop)
     }
 }
 
@@ -214,9 +170,9 @@ fn condition(when: When<'_>) -> Option<&[u8]> {
     }
 }
 
-fn yes(value: &Value) -> Result<bool, StoreError> {
-    match value {
-        Value::Int(number) => Ok(*number == 1),
+fn yes(reply: &RedisReply) -> Result<bool, StoreError> {
+    match reply {
+        RedisReply::Number(number) => Ok(*number == 1),
         _ => Err(StoreErrorKind::Corrupt.into()),
     }
 }
@@ -225,11 +181,6 @@ fn yes(value: &Value) -> Result<bool, StoreError> {
 fn milliseconds(ttl: Duration) -> u64 {
     const MAX: u64 = 10 * 365 * 86_400_000;
     u64::try_from(ttl.as_nanos().div_ceil(1_000_000)).unwrap_or(MAX).min(MAX)
-}
-
-/// The host of a `redis:` address is not parsed as one of the web's, so numbers are text there.
-fn is_this_machine(url: &Url) -> bool {
-    url.host_str().and_then(|host| format!("http://{host}/").parse::<Url>().ok()).is_some_and(|url| is_loopback(&url))
 }
 
 impl fmt::Debug for RedisStore {

@@ -80,8 +80,7 @@ pub(super) fn field_name(key: &Key) -> Vec<u8> {
 }
 
 /// Reads a field. The value shares its memory.
-pub(super) fn decode(field: Vec<u8>) -> Result<Record, StoreErrorKind> {
-    let field = Bytes::from(field);
+pub(super) fn decode(field: &Bytes) -> Result<Record, StoreErrorKind> {
     let head = field.get(..HEAD_LEN).ok_or(StoreErrorKind::Corrupt)?;
     let digits = head.get(1..=DIES_LEN).ok_or(StoreErrorKind::Corrupt)?;
     if head.first() != Some(&FORMAT) || !digits.iter().all(u8::is_ascii_digit) {
@@ -109,15 +108,15 @@ mod tests {
     #[test]
     fn fields_of_other_formats_are_corrupt() {
         let good = [&b"1000001800000000"[..], &[7; 16], b"value"].concat();
-        let record = decode(good.clone()).unwrap();
+        let record = decode(&good.clone().into()).unwrap();
         assert_eq!((&record.value[..], record.version.as_bytes()), (&b"value"[..], &[7_u8; 16][..]));
         for length in 0..HEAD_LEN {
-            assert_eq!(decode(good[..length].to_vec()), Err(StoreErrorKind::Corrupt));
+            assert_eq!(decode(&good[..length].to_vec().into()), Err(StoreErrorKind::Corrupt));
         }
         for (at, byte) in [(0, b'2'), (0, b'{'), (1, b' '), (15, b'x')] {
             let mut changed = good.clone();
             changed[at] = byte;
-            assert_eq!(decode(changed), Err(StoreErrorKind::Corrupt));
+            assert_eq!(decode(&changed.into()), Err(StoreErrorKind::Corrupt));
         }
     }
 
