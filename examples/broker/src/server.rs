@@ -27,8 +27,9 @@ use tokio::{
 
 use crate::bot::{Answer, Bot};
 
-/// A sender that takes longer for its body is not the channel.
-const BODY_TIME: Duration = Duration::from_secs(10);
+/// A sender that takes longer for its body, or for the headers before it, is not the channel. With what it takes to
+/// notice and to close, a slow client is gone after ten seconds.
+const SLOW: Duration = Duration::from_secs(9);
 
 /// What clients may take of the server, whoever they are. Nobody has shown a token yet when a connection is made.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +50,7 @@ impl Limits {
     const fn with_turns_of(turn_timeout: Duration) -> Self {
         Self {
             connections: 4096,
-            headers: Duration::from_secs(10),
+            headers: SLOW,
             age: Duration::from_secs(600),
             answer: turn_timeout.saturating_add(Duration::from_secs(30)),
             stopping: Duration::from_secs(5),
@@ -183,7 +184,7 @@ async fn receive(bot: &Bot, headers: &HeaderMap, body: Body) -> Result<Answer, R
     };
     tracing::info!(target: "hop", "channel token valid, signed with key {}", token.key_id());
     token.check_content(headers).map_err(|error| refuse(&error))?;
-    let body = match timeout(BODY_TIME, to_bytes(body, token.body_limit() + 1)).await {
+    let body = match timeout(SLOW, to_bytes(body, token.body_limit() + 1)).await {
         Ok(Ok(body)) => body,
         // More than the limit, or a sender that went away and sees no answer.
         Ok(Err(_)) => return Err(StatusCode::PAYLOAD_TOO_LARGE.into_response()),

@@ -1,6 +1,8 @@
 //! The family under load, faults and hostile input.
 //!
 //! - [`goals`]: one claim each, measured through the public entry points of the crates, against a limit.
+//! - [`inbound`]: goals of the way in and of where tokens go.
+//! - [`processes`]: goals of whole programs.
 //! - [`turns`]: goals of the turn queue.
 //! - [`fuzz`]: hostile input for whatever parses bytes from outside.
 //! - The rest is what the performance drivers in `examples/` share: their contract with the harness. A driver reads its
@@ -9,8 +11,10 @@
 
 pub mod fuzz;
 pub mod goals;
+pub mod inbound;
 mod options;
 mod outcome;
+pub mod processes;
 mod random;
 pub mod turns;
 pub mod world;

@@ -46,8 +46,7 @@ fn list() {
     println!("lab GOAL [--short] [--seed N] [options]   one JSON line on stdout, exit 1 when the goal is not met\n");
     for goal in goals::ALL {
         println!("{:<15} {:<5} {:>5}  {}", goal.name, goal.id, goal.takes, goal.claim);
-        let settings: Vec<String> =
-            goal.settings.iter().map(|setting| format!("--{} {}", setting.name, setting.long)).collect();
+        let settings: Vec<String> = goal.settings.iter().map(lab::Setting::usage).collect();
         if !settings.is_empty() {
             println!("{:<29}{}", "", settings.join(" "));
         }

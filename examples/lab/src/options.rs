@@ -11,13 +11,31 @@ pub struct Setting {
     pub long: &'static str,
     /// The default with `--short`.
     pub short: &'static str,
+    /// Whether it is said by its name alone.
+    flag: bool,
 }
 
 impl Setting {
     /// A setting with its defaults.
     #[must_use]
     pub const fn new(name: &'static str, long: &'static str, short: &'static str) -> Self {
-        Self { name, long, short }
+        Self { name, long, short, flag: false }
+    }
+
+    /// A setting that is off unless it is named.
+    #[must_use]
+    pub const fn flag(name: &'static str) -> Self {
+        Self { name, long: "", short: "", flag: true }
+    }
+
+    /// As on the command line, with its default in the full run.
+    #[must_use]
+    pub fn usage(&self) -> String {
+        match (self.flag, self.long) {
+            (true, _) => format!("[--{}]", self.name),
+            (false, "") => format!("[--{} …]", self.name),
+            (false, long) => format!("--{} {long}", self.name),
+        }
     }
 }
 
@@ -55,8 +73,13 @@ impl Options {
             }
             let name = argument.strip_prefix("--").unwrap_or_default().to_owned();
             let known = || settings.iter().map(|setting| format!(" --{}", setting.name)).collect::<String>();
-            if name != "seed" && !settings.iter().any(|setting| setting.name == name) {
+            let setting = settings.iter().find(|setting| setting.name == name);
+            if name != "seed" && setting.is_none() {
                 return Err(format!("unknown option {argument}; this goal knows --short --seed{}", known()).into());
+            }
+            if setting.is_some_and(|setting| setting.flag) {
+                options.values.insert(name, "yes".into());
+                continue;
             }
             let value = arguments.next().ok_or_else(|| format!("--{name} needs a value"))?;
             match name.as_str() {
@@ -81,6 +104,12 @@ impl Options {
         self.values.get(setting.name).map_or(default, String::as_str)
     }
 
+    /// Whether a setting was named that is off otherwise.
+    #[must_use]
+    pub fn has(&self, setting: &Setting) -> bool {
+        self.text(setting) == "yes"
+    }
+
     /// A setting as a number.
     ///
     /// # Errors
@@ -98,8 +127,10 @@ mod tests {
 
     const CALLERS: Setting = Setting::new("callers", "10000", "100");
 
+    const REDIS: Setting = Setting::flag("redis");
+
     fn parse(text: &str) -> Result<Options, Fault> {
-        Options::parse(text.split_whitespace().map(str::to_owned), &[CALLERS])
+        Options::parse(text.split_whitespace().map(str::to_owned), &[CALLERS, REDIS])
     }
 
     #[test]
@@ -108,7 +139,9 @@ mod tests {
         assert_eq!(parse("--short").unwrap().number(&CALLERS).unwrap(), 100);
         assert_eq!(parse("--callers 7 --seed 9").unwrap().number(&CALLERS).unwrap(), 7);
         assert_eq!(parse("--callers 7 --seed 9").unwrap().seed, 9);
-        for bad in ["--caller 7", "callers", "--callers", "--seed x", "--seed"] {
+        let flagged = parse("--redis --callers 7").unwrap();
+        assert!(flagged.has(&REDIS) && flagged.number(&CALLERS).unwrap() == 7 && !parse("").unwrap().has(&REDIS));
+        for bad in ["--caller 7", "--redis yes", "callers", "--callers", "--seed x", "--seed"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
         assert!(parse("--callers many").unwrap().number(&CALLERS).is_err());

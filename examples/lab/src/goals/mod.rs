@@ -3,10 +3,11 @@
 //! Each module has `run`, which measures the crates, and `check`, which measures whatever it is given: the tests give it
 //! things that do it wrong, so that no checker can pass without looking.
 
-use crate::{Fault, Options, Outcome, Setting, fuzz, turns};
+use crate::{Fault, Options, Outcome, Setting, fuzz, inbound, processes, turns};
 
 pub mod blocked;
 pub mod cancel;
+pub mod conversations;
 pub mod day;
 pub mod dead_sts;
 pub mod error_stampede;
@@ -61,11 +62,19 @@ pub const ALL: &[Goal] = &[
         run: kid_flood::run,
     },
     Goal {
+        name: "garbage",
+        id: "G4",
+        claim: "requests without a good token: no outbound request, no signature, refused at 1.5x reading a header",
+        takes: "60 s",
+        settings: &[inbound::garbage::REQUESTS],
+        run: inbound::garbage::run,
+    },
+    Goal {
         name: "dedupe",
         id: "G5",
         claim: "10,000 activities delivered 1 to 5 times to 3 replicas, shuffled: each runs exactly once, none is lost",
         takes: "2 s",
-        settings: &[turns::dedupe::ACTIVITIES, turns::dedupe::REPLICAS],
+        settings: &[turns::dedupe::ACTIVITIES, turns::dedupe::REPLICAS, turns::REDIS],
         run: turns::dedupe::run,
     },
     Goal {
@@ -73,7 +82,7 @@ pub const ALL: &[Goal] = &[
         id: "G6",
         claim: "1,000 conversations x 20 turns: no overlap, no reorder, wall at most 1.2x the longest conversation",
         takes: "5 s",
-        settings: &[turns::order::CONVERSATIONS, turns::order::TURNS],
+        settings: &[turns::order::CONVERSATIONS, turns::order::TURNS, turns::REDIS],
         run: turns::order::run,
     },
     Goal {
@@ -83,6 +92,20 @@ pub const ALL: &[Goal] = &[
         takes: "40 s",
         settings: &[million_users::USERS, million_users::CACHE_MIB, million_users::TOKEN_BYTES],
         run: million_users::run,
+    },
+    Goal {
+        name: "crash",
+        id: "G8",
+        claim: "2 brokers on one Redis, 200 SIGKILLs: no turn lost, none answered twice, at most 1 orphan a kill",
+        takes: "6 min",
+        settings: &[
+            processes::crash::KILLS,
+            processes::crash::LANES,
+            processes::crash::ANSWERS,
+            processes::crash::REST,
+            processes::BROKER,
+        ],
+        run: processes::crash::run,
     },
     Goal {
         name: "day",
@@ -101,6 +124,28 @@ pub const ALL: &[Goal] = &[
         run: cancel::run,
     },
     Goal {
+        name: "sigterm",
+        id: "G17",
+        claim: "SIGTERM during 500 turns: 503 within 100 ms, over within 25 s, exit code 0, no turn lost",
+        takes: "100 s",
+        settings: &[
+            processes::sigterm::TURNS,
+            processes::sigterm::REFUSAL_MS,
+            processes::sigterm::STOP_MS,
+            processes::sigterm::REST,
+            processes::BROKER,
+        ],
+        run: processes::sigterm::run,
+    },
+    Goal {
+        name: "exfil",
+        id: "G18",
+        claim: "300 hostile addresses at 5 doors: no request leaves for a host that is not allowed, no credential",
+        takes: "5 s",
+        settings: &[inbound::exfil::URLS],
+        run: inbound::exfil::run,
+    },
+    Goal {
         name: "isolation",
         id: "G19",
         claim: "users x tenants x scopes x assertions, interleaved, with eviction and sign-outs: no wrong owner",
@@ -115,6 +160,14 @@ pub const ALL: &[Goal] = &[
         takes: "15 s",
         settings: &[dead_sts::TURNS],
         run: dead_sts::run,
+    },
+    Goal {
+        name: "slowloris",
+        id: "G23",
+        claim: "2,000 clients that send a byte a second are cut off within 10 s; others' p99 2x, memory 64 MiB",
+        takes: "20 s",
+        settings: &[processes::slowloris::CLIENTS, processes::slowloris::SECONDS, processes::BROKER],
+        run: processes::slowloris::run,
     },
     Goal {
         name: "key-refresh",
@@ -139,6 +192,14 @@ pub const ALL: &[Goal] = &[
         takes: "1 s",
         settings: &[refresh_behind::CALLERS],
         run: refresh_behind::run,
+    },
+    Goal {
+        name: "conversations",
+        id: "P5.5",
+        claim: "a turn costs at most 1.2x as much among 10,000 conversations as among 200",
+        takes: "20 s",
+        settings: &[conversations::TURNS, conversations::ROUNDS, conversations::MANY, conversations::VERY_MANY],
+        run: conversations::run,
     },
     Goal {
         name: "fuzz",

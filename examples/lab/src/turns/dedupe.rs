@@ -1,11 +1,18 @@
 //! G5: activities that the channel delivers more than once, to several replicas.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use botframework_activity::{Accepted, End, Lane, NewTurn, TurnId};
 use tokio::{sync::Mutex, task::JoinSet};
 
-use super::{MakeQueues, memory};
+use super::{MakeQueues, asked_for};
 use crate::{Fault, Options, Outcome, Random, Setting, world};
 
 /// How many activities.
@@ -19,7 +26,7 @@ pub const REPLICAS: Setting = Setting::new("replicas", "3", "3");
 ///
 /// When the measurement itself fails.
 pub fn run(options: &Options) -> Result<Outcome, Fault> {
-    check(options, memory)
+    check(options, asked_for(options))
 }
 
 /// Measures whatever `make` makes.
@@ -36,18 +43,26 @@ pub fn check(options: &Options, make: MakeQueues) -> Result<Outcome, Fault> {
         deliveries.swap(at, random.below(at as u64 + 1) as usize);
     }
     world::real()?.block_on(async {
-        let queues = make(replicas);
+        let (queues, _redis) = make(replicas)?;
+        let sent = Arc::new(AtomicBool::new(false));
         let executed = Arc::new(Mutex::new(HashMap::<String, u32>::new()));
         let mut workers = JoinSet::new();
         for queue in &queues {
             for _ in 0..8 {
-                let (queue, executed) = (Arc::clone(queue), Arc::clone(&executed));
+                let (queue, executed, sent) = (Arc::clone(queue), Arc::clone(&executed), Arc::clone(&sent));
                 workers.spawn(async move {
-                    while let Ok(Some(lease)) = queue.lease(Duration::from_millis(500)).await {
-                        *executed.lock().await.entry(lease.id().as_str().to_owned()).or_default() += 1;
-                        tokio::task::yield_now().await;
-                        if queue.finish(lease, End::Done).await.is_err() {
-                            break;
+                    loop {
+                        let last = sent.load(Ordering::SeqCst);
+                        match queue.lease(Duration::from_millis(500)).await {
+                            Ok(Some(lease)) => {
+                                *executed.lock().await.entry(lease.id().as_str().to_owned()).or_default() += 1;
+                                tokio::task::yield_now().await;
+                                // What cannot be stored comes again, and is counted.
+                                let _ = queue.finish(lease, End::Done).await;
+                            }
+                            Ok(None) if last => return,
+                            Ok(None) => {}
+                            Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
                         }
                     }
                 });
@@ -77,6 +92,7 @@ pub fn check(options: &Options, make: MakeQueues) -> Result<Outcome, Fault> {
             });
         }
         let duplicates: usize = senders.join_all().await.into_iter().sum();
+        sent.store(true, Ordering::SeqCst);
         workers.join_all().await;
         let executed = executed.lock().await;
         let twice = executed.values().filter(|times| **times > 1).count();
@@ -96,13 +112,29 @@ pub fn check(options: &Options, make: MakeQueues) -> Result<Outcome, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::turns::Queue;
+    use crate::{
+        processes::Redis,
+        turns::{Queue, memory},
+    };
 
     #[test]
     fn the_queue_of_the_crate_holds_and_two_that_know_nothing_of_each_other_do_not() {
         assert!(run(&Options::short()).unwrap().passes());
-        let apart: MakeQueues = |replicas| (0..replicas).flat_map(|_| memory(1)).collect::<Vec<Queue>>();
+        let apart: MakeQueues = |replicas| {
+            let queues: Result<Vec<Vec<Queue>>, Fault> = (0..replicas).map(|_| Ok(memory(1)?.0)).collect();
+            Ok((queues?.into_iter().flatten().collect(), None))
+        };
         let outcome = check(&Options::short(), apart).unwrap();
         assert!(outcome.failed().contains(&"no turn runs twice".to_owned()), "{outcome:?}");
+    }
+    #[test]
+    fn the_queue_in_redis_holds_too() {
+        if !Redis::is_installed() {
+            // Where programs must be there, the tests of the queue itself say so.
+            println!("skipped: redis-server not found");
+            return;
+        }
+        let outcome = run(&Options::short().with("redis", "yes")).unwrap();
+        assert!(outcome.passes(), "{outcome:?}");
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -12,8 +15,8 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{MakeQueues, memory};
-use crate::{Fault, Options, Outcome, Random, Setting};
+use super::{MakeQueues, Queue, REDIS, asked_for};
+use crate::{Fault, Options, Outcome, Random, Setting, world};
 
 /// How many conversations.
 pub const CONVERSATIONS: Setting = Setting::new("conversations", "1000", "50");
@@ -35,10 +38,11 @@ struct Seen {
 ///
 /// When the measurement itself fails.
 pub fn run(options: &Options) -> Result<Outcome, Fault> {
-    check(options, memory)
+    check(options, asked_for(options))
 }
 
-/// Measures whatever `make` makes. Time is simulated: what is measured is who waits for whom.
+/// Measures whatever `make` makes. What is measured is who waits for whom: in memory time is simulated. Over Redis it is
+/// real, and each turn takes up to two seconds.
 ///
 /// # Errors
 ///
@@ -50,42 +54,18 @@ pub fn check(options: &Options, make: MakeQueues) -> Result<Outcome, Fault> {
         .map(|_| (0..turns).map(|_| Duration::from_millis(1 + random.below(2000))).collect())
         .collect();
     let longest: Duration = delays.iter().map(|delays| delays.iter().sum()).max().unwrap_or_default();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build()?;
+    let runtime = if options.has(&REDIS) { world::real()? } else { world::paused()? };
     runtime.block_on(async {
-        let queues = make(3);
-        let lane = |n: usize| Lane::new(format!("{n}"));
-        for turn in 0..turns {
-            for conversation in 0..conversations {
-                let id = TurnId::new(format!("{conversation}/{turn}"));
-                let queue = queues.get(conversation % queues.len()).ok_or("no queue")?;
-                let _ = queue.accept(NewTurn::new(id, lane(conversation), "x").lane_limit(1000)).await?;
-            }
+        let (queues, _redis) = make(3)?;
+        accept(&queues, conversations, turns).await?;
+        let work = Arc::new(Work { seen: Mutex::default(), delays, missing: AtomicUsize::new(conversations * turns) });
+        let started = Instant::now();
+        let mut replicas = JoinSet::new();
+        for queue in queues {
+            replicas.spawn(replica(queue, Arc::clone(&work)));
         }
-        let seen = Arc::new(Mutex::new(HashMap::<String, Seen>::new()));
-        let (delays, started) = (Arc::new(delays), Instant::now());
-        let mut workers = JoinSet::new();
-        for worker in 0..conversations {
-            let queue = Arc::clone(queues.get(worker % queues.len()).ok_or("no queue")?);
-            let (seen, delays) = (Arc::clone(&seen), Arc::clone(&delays));
-            workers.spawn(async move {
-                while let Ok(Some(lease)) = queue.lease(Duration::from_secs(5)).await {
-                    let name = lease.lane().as_str().to_owned();
-                    let turn: usize =
-                        lease.id().as_str().rsplit('/').next().and_then(|n| n.parse().ok()).unwrap_or_default();
-                    let delay = name.parse::<usize>().ok().and_then(|n| delays.get(n)?.get(turn).copied());
-                    enter(&seen, &name, turn);
-                    sleep(delay.unwrap_or_default()).await;
-                    seen.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default().running = false;
-                    if queue.finish(lease, End::Done).await.is_err() {
-                        break;
-                    }
-                }
-                // The last wait for work is no part of the work.
-                Instant::now() - Duration::from_secs(5)
-            });
-        }
-        let wall = workers.join_all().await.into_iter().max().map_or(Duration::ZERO, |end| end - started);
-        let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let wall = replicas.join_all().await.into_iter().max().map_or(Duration::ZERO, |end| end - started);
+        let seen = work.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let (overlaps, reorders): (u32, u32) =
             seen.values().fold((0, 0), |(o, r), seen| (o + seen.overlaps, r + seen.reorders));
         let done: usize = seen.values().map(|seen| seen.next).sum();
@@ -98,8 +78,64 @@ pub fn check(options: &Options, make: MakeQueues) -> Result<Outcome, Fault> {
             .note("turns", done)
             .note("overlaps", overlaps)
             .note("reorders", reorders)
+            .note("queue", if options.has(&REDIS) { "redis" } else { "memory" })
             .note("wall_of_longest", (ratio * 1000.0).round() / 1000.0))
     })
+}
+
+/// Puts all turns in: those of a conversation one after the other, conversations side by side.
+async fn accept(queues: &[Queue], conversations: usize, turns: usize) -> Result<(), Fault> {
+    const SENDERS: usize = 16;
+    let mut senders = JoinSet::new();
+    for sender in 0..SENDERS {
+        let queue = Arc::clone(queues.get(sender % queues.len().max(1)).ok_or("no queue")?);
+        senders.spawn(async move {
+            for turn in 0..turns {
+                for conversation in (sender..conversations).step_by(SENDERS) {
+                    let id = TurnId::new(format!("{conversation}/{turn}"));
+                    let turn = NewTurn::new(id, Lane::new(format!("{conversation}")), "x").lane_limit(1000);
+                    let _ = queue.accept(turn).await?;
+                }
+            }
+            Ok::<(), botframework_activity::QueueError>(())
+        });
+    }
+    Ok(senders.join_all().await.into_iter().collect::<Result<(), _>>()?)
+}
+
+/// What the replicas share.
+struct Work {
+    seen: Mutex<HashMap<String, Seen>>,
+    delays: Vec<Vec<Duration>>,
+    /// Turns that have not ended.
+    missing: AtomicUsize,
+}
+
+/// Leases turns one after the other and runs them side by side, as the runner does. Returns when its last one ended.
+async fn replica(queue: Queue, work: Arc<Work>) -> Instant {
+    let mut turns = JoinSet::new();
+    let mut quiet = 0;
+    while work.missing.load(Ordering::SeqCst) > 0 && quiet < 100 {
+        let Ok(Some(lease)) = queue.lease(Duration::from_millis(100)).await else {
+            // Ten seconds without a turn: what is missing does not come any more.
+            quiet += 1;
+            continue;
+        };
+        quiet = 0;
+        let (queue, work) = (Arc::clone(&queue), Arc::clone(&work));
+        turns.spawn(async move {
+            let name = lease.lane().as_str().to_owned();
+            let turn: usize = lease.id().as_str().rsplit('/').next().and_then(|n| n.parse().ok()).unwrap_or_default();
+            let delay = name.parse::<usize>().ok().and_then(|n| work.delays.get(n)?.get(turn).copied());
+            enter(&work.seen, &name, turn);
+            sleep(delay.unwrap_or_default()).await;
+            work.seen.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default().running = false;
+            work.missing.fetch_sub(1, Ordering::SeqCst);
+            let _ = queue.finish(lease, End::Done).await;
+            Instant::now()
+        });
+    }
+    turns.join_all().await.into_iter().max().unwrap_or_else(Instant::now)
 }
 
 fn enter(seen: &Mutex<HashMap<String, Seen>>, name: &str, turn: usize) {
@@ -114,12 +150,26 @@ fn enter(seen: &Mutex<HashMap<String, Seen>>, name: &str, turn: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::turns::Queue;
+    use crate::{processes::Redis, turns::memory};
 
     #[test]
     fn the_queue_of_the_crate_holds() {
         let outcome = run(&Options::short()).unwrap();
         assert!(outcome.passes(), "{outcome:?}");
+    }
+
+    #[test]
+    fn the_queue_in_redis_holds_too() {
+        if !Redis::is_installed() {
+            // Where programs must be there, the tests of the queue itself say so.
+            println!("skipped: redis-server not found");
+            return;
+        }
+        let options = Options::short().with("redis", "yes").with("turns", "2").with("conversations", "20");
+        let outcome = run(&options).unwrap();
+        // Real time on a busy machine: who waits for whom is measured by the long form.
+        let failed: Vec<_> = outcome.failed().iter().filter(|failed| !failed.contains("side by side")).collect();
+        assert!(failed.is_empty(), "{outcome:?}");
     }
 
     /// A lane a turn: nothing holds the turns of a conversation together.
@@ -168,8 +218,8 @@ mod tests {
     #[test]
     fn a_queue_without_lanes_is_caught() {
         let loose: MakeQueues = |replicas| {
-            let queues = memory(replicas);
-            queues.into_iter().map(|queue| Arc::new(Loose(queue)) as Queue).collect()
+            let (queues, none) = memory(replicas)?;
+            Ok((queues.into_iter().map(|queue| Arc::new(Loose(queue)) as Queue).collect(), none))
         };
         let outcome = check(&Options::short(), loose).unwrap();
         assert!(outcome.failed().contains(&"turns of a conversation never overlap".to_owned()), "{outcome:?}");

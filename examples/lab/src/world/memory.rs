@@ -1,9 +1,15 @@
-use std::{fs, time::Duration};
+use std::{fmt::Display, fs, time::Duration};
 
 /// Resident memory of this process in bytes.
 #[must_use]
 pub fn resident() -> usize {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    resident_of("self")
+}
+
+/// Resident memory of a process in bytes, by its id; 0 when there is none.
+#[must_use]
+pub fn resident_of(process: impl Display) -> usize {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
     let kibibytes: usize = line.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0);
     kibibytes * 1024

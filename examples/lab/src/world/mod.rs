@@ -15,7 +15,7 @@ use tokio::runtime::{Builder, Runtime};
 pub use clock::WorldClock;
 pub(crate) use issuer::base64;
 pub use issuer::{Answers, Issuer, Publisher, Signer, user_claims};
-pub use memory::{resident, thread_cpu};
+pub use memory::{resident, resident_of, thread_cpu};
 pub use sts::{Behaviour, Issued, Sts};
 pub use subject::{
     Judge, MakeJudge, MakeSource, MakeUserSource, UserSource, client, judge, request, user_client, user_token,
