@@ -1,5 +1,6 @@
 //! The client: requests over a transport, with a credential.
 
+mod agent_sources;
 mod agents;
 #[cfg(feature = "arm")]
 mod arm;
@@ -9,6 +10,7 @@ mod classify;
 mod conversations;
 mod endpoint;
 mod error;
+mod form;
 mod heal;
 mod lists;
 mod page;
@@ -20,6 +22,7 @@ mod resources;
 mod responses;
 mod resume;
 mod retry;
+mod sessions;
 mod stream;
 mod telemetry;
 
@@ -29,6 +32,7 @@ use std::sync::Arc;
 use entra_auth::{Audience, BuildError, Clock, HttpTransport, RetryPolicy, TokenCredential, UserKey};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+pub use agent_sources::{CodeArchive, FromManifest};
 pub use agents::{Agents, NewVersion};
 #[cfg(feature = "arm")]
 pub use arm::{ArmClient, ArmClientBuilder, ArmResource, AuthProvider, BotSpec, NameAvailability, OAuthConnectionSpec};
@@ -44,7 +48,9 @@ pub use publish::{ActivityAccess, Microsoft365, PublishDefaults, PublishRequest,
 pub use raw_call::{RawAnswer, RawCall};
 pub(crate) use resources::types as resource_types;
 pub use resources::{Connections, Deployments, Files, MemoryStores, Toolboxes, VectorStores};
+pub use resources::{NewMemoryStore, Remember};
 pub use responses::{CompactResponse, Polling, Responses};
+pub use sessions::{SessionLogs, Sessions};
 pub use stream::ResponseStream;
 
 use crate::agents::Feature;
@@ -181,6 +187,12 @@ impl FoundryClient {
     #[must_use]
     pub fn agents(&self) -> Agents {
         Agents::new(Arc::clone(&self.0))
+    }
+
+    /// Sandboxes of a hosted agent, by the agent's name.
+    #[must_use]
+    pub fn sessions(&self, agent: impl Into<String>) -> Sessions {
+        Sessions::new(Arc::clone(&self.0), agent.into())
     }
 
     /// Files of the project.
