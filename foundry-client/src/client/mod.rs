@@ -29,7 +29,7 @@ mod telemetry;
 use std::fmt;
 use std::sync::Arc;
 
-use entra_auth::{Audience, BuildError, Clock, HttpTransport, RetryPolicy, TokenCredential, UserKey};
+use entra_auth::{Audience, BuildError, Clock, HttpTransport, RetryPolicy, Scopes, TokenCredential, UserKey};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 pub use agent_sources::{CodeArchive, FromManifest};
@@ -90,6 +90,40 @@ enum Auth {
     },
     /// Loopback only. The value is marked sensitive.
     ApiKey(HeaderName, HeaderValue),
+}
+
+impl Auth {
+    /// Tokens of the credential, for this endpoint alone.
+    fn token(
+        credential: Arc<dyn TokenCredential>,
+        scopes: Option<Scopes>,
+        default: &str,
+        endpoint: &Endpoint,
+    ) -> Result<Self, BuildError> {
+        let parsed = || default.parse().map_err(|error| BuildError::new("the scope is not valid").with_source(error));
+        let scopes = scopes.map_or_else(parsed, Ok)?;
+        Ok(Self::Token { credential, audience: Audience::new(scopes, [endpoint.base()])? })
+    }
+}
+
+impl Shared {
+    /// What a client has whose builder was told nothing but this.
+    fn new(endpoint: Endpoint, auth: Auth, transport: Arc<dyn HttpTransport>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            endpoint,
+            auth,
+            transport,
+            clock,
+            retry: builder::default_retry(),
+            repeat_ambiguous: false,
+            limits: Limits::default(),
+            user_agent: HeaderValue::from_static(concat!("foundry-client/", env!("CARGO_PKG_VERSION"))),
+            headers: HeaderMap::new(),
+            features: Vec::new(),
+            user: None,
+            record_content: false,
+        }
+    }
 }
 
 impl FoundryClient {
