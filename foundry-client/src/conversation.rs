@@ -112,7 +112,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Page<T> {
         #[derive(Deserialize)]
         #[serde(bound = "T: Deserialize<'de>")]
         struct Wire<T> {
-            #[serde(alias = "value")]
+            #[serde(alias = "value", alias = "entries")]
             data: Vec<T>,
             #[serde(default, deserialize_with = "loose::text")]
             first_id: Option<String>,

@@ -33,7 +33,8 @@ pub use client::{
     Agents, CompactResponse, Connections, ConversationFault, Conversations, DangerousFoundryBuilder, Delivery,
     Deployments, Error, ErrorKind, Files, FoundryClient, FoundryClientBuilder, Healed, Items, Limits, ListAgents,
     ListConversations, ListFiles, ListItems, ListPage, ListResponses, MemoryStores, MissingRole, Order, Paged, Polling,
-    RawAnswer, RawCall, RequestIds, Resource, ResponseStream, Responses, Target, Toolboxes, VectorStores,
+    RawAnswer, RawCall, RequestIds, Resource, ResponseStream, Responses, SessionLogs, Sessions, Target, Toolboxes,
+    VectorStores,
 };
 pub use content::{Annotation, AnnotationKind, Content, ContentKind};
 pub use conversation::{Conversation, CreateConversation, Deleted, Page};
@@ -82,6 +83,7 @@ pub mod event {
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub mod resource {
     pub use crate::client::resource_types::*;
+    pub use crate::client::{NewMemoryStore, Remember};
 }
 
 /// Publishing agents to Microsoft 365 and Teams.

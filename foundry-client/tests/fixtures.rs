@@ -6,8 +6,8 @@ mod common;
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use async_trait::async_trait;
@@ -206,33 +206,34 @@ fn a_stream_cut_at_any_byte_has_no_terminal_event_before_its_last_frame() {
     }
 }
 
-/// How much of a stream has to be there before its outcome is known; all of it and a byte more when it never is.
-fn decided_at(text: &[u8]) -> usize {
+/// Where the frames of a stream end, up to the one that decides its outcome; that is how much of it has to be there. A byte
+/// more than there is when nothing ever decides.
+fn frame_ends(text: &[u8]) -> (Vec<usize>, usize) {
     let mut decoder = SseDecoder::default();
+    let mut ends = Vec::new();
     for (at, byte) in text.iter().enumerate() {
         decoder.push(vec![*byte].into());
         while let Some(frame) = decoder.next_frame().unwrap() {
             match ResponseEvent::from_frame(frame) {
-                Ok(Some(event)) if !event.is_terminal() => {}
-                _ => return at + 1,
+                Ok(Some(event)) if !event.is_terminal() => ends.push(at + 1),
+                _ => return (ends, at + 1),
             }
         }
     }
-    text.len() + 1
+    (ends, text.len() + 1)
 }
 
-/// Answers every request with the first bytes of one stream, and then with its end or with a broken connection.
+/// Answers every request with these bytes, and then with their end or with a broken connection.
 #[derive(Debug)]
 struct Cut {
-    text: Bytes,
-    at: AtomicUsize,
+    piece: Mutex<Bytes>,
     breaks: bool,
 }
 
 #[async_trait]
 impl HttpTransport for Cut {
     async fn send(&self, _: http::Request<Body>) -> Result<http::Response<Body>, TransportError> {
-        let piece = self.text.slice(..self.at.load(Ordering::Relaxed));
+        let piece = self.piece.lock().unwrap().clone();
         let body = if self.breaks {
             let end = Err(TransportErrorKind::Interrupted.into());
             Body::stream(futures_util::stream::iter([Ok(piece), end]))
@@ -245,21 +246,28 @@ impl HttpTransport for Cut {
 
 /// What the client says to one stream at each place where it can be cut.
 async fn cut_everywhere(name: &str, text: Bytes, breaks: bool) -> usize {
-    let (all, decided) = (text.len(), decided_at(&text));
-    let cut = Arc::new(Cut { text, at: AtomicUsize::new(all), breaks });
+    let all = text.len();
+    let (ends, decided) = frame_ends(&text);
+    let cut = Arc::new(Cut { piece: Mutex::default(), breaks });
     let builder = FoundryClient::builder(common::PROJECT).credential(Arc::new(Tokens::default()));
     let client = builder.transport(Arc::clone(&cut) as Arc<dyn HttpTransport>).build().unwrap();
-    let outcome = async |at: usize| {
-        cut.at.store(at, Ordering::Relaxed);
+    let outcome = async |piece: Bytes| {
+        *cut.piece.lock().unwrap() = piece;
         let stream = client.responses().stream(turn()).await.unwrap();
-        stream.finish().await.map_err(|error| (error.kind(), error.delivery()))
+        let result = stream.finish().await.map_err(|error| (error.kind(), error.delivery()));
+        result.map(|response| response.output_text())
     };
-    let whole = outcome(all).await.map(|response| response.output_text());
+    let whole = outcome(text.clone()).await;
     let lost = if breaks { ErrorKind::Transport } else { ErrorKind::Truncated };
     for at in 0..all {
-        let found = outcome(at).await.map(|response| response.output_text());
         let expected = if at < decided { Err((lost, Delivery::Ambiguous)) } else { whole.clone() };
-        assert_eq!(found, expected, "{name}: cut at {at} of {all}");
+        // Inside a frame the frames between the first one and this one say nothing more: where they end, all are sent.
+        let begins = ends.iter().rev().find(|end| **end <= at).copied();
+        let piece = match begins.filter(|begins| *begins < at && at < decided) {
+            Some(begins) => [&text[..ends[0]], &text[begins..at]].concat().into(),
+            None => text.slice(..at),
+        };
+        assert_eq!(outcome(piece).await, expected, "{name}: cut at {at} of {all}");
     }
     all
 }

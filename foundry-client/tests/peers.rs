@@ -18,9 +18,11 @@ use std::time::Duration;
 
 use common::Tokens;
 use entra_auth::{ReqwestTransport, RetryPolicy};
-use foundry_client::agents::{EndpointChange, NewVersion, PromptDefinition, Protocol, SchemeKind};
+use foundry_client::agents::{
+    AgentDefinition, CodeArchive, EndpointChange, FromManifest, NewVersion, PromptDefinition, Protocol, SchemeKind,
+};
 use foundry_client::publish::{PublishRequest, PublishScope};
-use foundry_client::resource::ConnectionKind;
+use foundry_client::resource::{ConnectionKind, MemoryKind, NewMemoryStore, Remember};
 use foundry_client::tool::{FunctionTool, Tool};
 use foundry_client::{
     CompactResponse, CreateConversation, CreateResponse, Decision, FoundryClient, InputContent, InputItem, ListAgents,
@@ -51,6 +53,8 @@ fn reply(request: &Request) -> ResponseTemplate {
         "connections",
         "deployments",
         "memory_stores",
+        "sessions",
+        "items:list",
         "toolboxes",
         "items",
         "input_items",
@@ -58,16 +62,17 @@ fn reply(request: &Request) -> ResponseTemplate {
         "files",
         "vector_stores",
     ];
-    if request.method == "GET" && lists.contains(&last) {
+    if (request.method == "GET" || last == "items:list") && lists.contains(&last) {
         return ResponseTemplate::new(200).set_body_json(
-            json!({"object": "list", "data": [], "value": [], "has_more": false, "first_id": null, "last_id": null}),
+            json!({"object": "list", "data": [], "value": [], "entries": [], "has_more": false, "first_id": null, "last_id": null}),
         );
     }
     ResponseTemplate::new(200).set_body_json(json!({
         "id": "resp_1", "object": "response", "created_at": 1, "status": "completed", "model": "gpt", "output": [],
         "parallel_tool_calls": true, "tool_choice": "auto", "tools": [], "metadata": {}, "name": "helpdesk", "version": "1",
         "definition": {"kind": "prompt", "model": "gpt-4.1"}, "versions": {}, "data": [], "deleted": true, "type": "message",
-        "role": "user", "content": [], "titleId": "T", "teamsAppId": "A", "agent_endpoint": {}
+        "role": "user", "content": [], "agent_session_id": "s1", "update_id": "u1", "memory_id": "i1", "path": "/data/a b",
+        "titleId": "T", "teamsAppId": "A", "agent_endpoint": {}
     }))
 }
 
@@ -81,7 +86,30 @@ struct Shape {
     content_type: Option<String>,
     features: Option<String>,
     accept: Option<String>,
+    digest: Option<String>,
 }
+
+/// A body as JSON: of a form the parts by their names, of anything else that is no JSON the text.
+fn body(bytes: &[u8], content_type: &str) -> Value {
+    let Some(boundary) = content_type.strip_prefix("multipart/form-data; boundary=") else {
+        return serde_json::from_slice(bytes).unwrap_or_else(|_| String::from_utf8_lossy(bytes).into());
+    };
+    let text = String::from_utf8_lossy(bytes);
+    let boundary = format!("--{}", boundary.trim_matches('"'));
+    let parts = text.split(&boundary).filter_map(|part| part.split_once("\r\n\r\n"));
+    let named = parts.map(|(head, content)| {
+        let name = head.split("name=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default();
+        let content = content.strip_suffix("\r\n").unwrap_or(content);
+        (name.to_owned(), serde_json::from_str(content).unwrap_or_else(|_| content.into()))
+    });
+    Value::Object(named.collect())
+}
+
+/// SHA-256 of `PK-code`; theirs is computed by them.
+const SHA256_OF_CODE: [u8; 32] = [
+    0x69, 0x21, 0x35, 0x39, 0x0a, 0x44, 0x12, 0xda, 0xd0, 0x82, 0x54, 0xac, 0x2e, 0xb2, 0xc5, 0xe3, 0xd4, 0xa5, 0xa1,
+    0xf2, 0x5f, 0x3e, 0x55, 0x5a, 0x44, 0x2d, 0x16, 0x8f, 0x2a, 0x39, 0xba, 0xb1,
+];
 
 fn shape(request: &Request) -> Shape {
     let header = |name: &str| request.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
@@ -92,7 +120,8 @@ fn shape(request: &Request) -> Shape {
     Shape {
         method: request.method.to_string(),
         query: request.url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect(),
-        body: (!request.body.is_empty()).then(|| serde_json::from_slice(&request.body).unwrap()),
+        body: (!request.body.is_empty()).then(|| body(&request.body, content_type.as_deref().unwrap_or_default())),
+        digest: header("x-ms-code-zip-sha256"),
         content_type: content_type.map(|kind| kind.split(';').next().unwrap_or_default().to_owned()),
         features,
         accept: Some(header("accept").unwrap_or_default()).filter(|_| path.ends_with("/zip")),
@@ -263,9 +292,53 @@ async fn foundry(cases: &Cases) {
     let items = [InputItem::user_text("hi")];
     cases.make("memory_search", async |c| c.memory_stores().search("m", "user", &items, Some(5)).await).await;
     cases.make("memory_forget", async |c| c.memory_stores().delete_scope("m", "user").await).await;
+    memory_and_sessions(cases).await;
     cases.make("list_toolboxes", async |c| c.toolboxes().list(&five()).await).await;
     cases.make("toolbox_get", async |c| c.toolboxes().get("t").await).await;
     cases.make("toolbox_version", async |c| c.toolboxes().version("t", "1").await).await;
+}
+
+async fn memory_and_sessions(cases: &Cases) {
+    let five = || ListPage::new().limit(5);
+    let manifest = FromManifest::new("m-1").parameter("tone", "kind".into()).description("d").metadata("k", "v");
+    let agents = "helpdesk";
+    cases
+        .make("version_from_manifest", async |c| c.agents().create_version_from_manifest(agents, &manifest).await)
+        .await;
+    let definition: AgentDefinition = serde_json::from_value(json!({
+        "kind": "hosted", "cpu": "0.5", "memory": "1Gi", "protocol_versions": [{"protocol": "responses", "version": "2.0.0"}],
+        "code_configuration": {"runtime": "python_3_12", "entry_point": ["main.py"], "dependency_resolution": "bundled"}
+    }))
+    .unwrap();
+    let version = NewVersion::new(definition).description("first");
+    let code = CodeArchive::new(&b"PK-code"[..], SHA256_OF_CODE);
+    cases.make("version_from_code", async |c| c.agents().create_version_from_code(agents, &version, &code).await).await;
+    cases.make("code_download", async |c| c.agents().download_code(agents, Some("2")).await).await;
+    cases.make("session_create", async |c| c.sessions(agents).create("2", Some("s1")).await).await;
+    cases.make("session_get", async |c| c.sessions(agents).get("s1").await).await;
+    cases.make("list_sessions", async |c| c.sessions(agents).list(&five()).await).await;
+    cases.make("session_delete", async |c| c.sessions(agents).delete("s1").await).await;
+    cases.make("session_stop", async |c| c.sessions(agents).stop("s1").await).await;
+    cases.make("session_logs", async |c| c.sessions(agents).logs("2", "s1").await).await;
+    cases.make("list_session_files", async |c| c.sessions(agents).files("s1", Some("/data"), &five()).await).await;
+    cases
+        .make("session_file_upload", async |c| c.sessions(agents).upload_file("s1", "/data/a b", &b"hi"[..]).await)
+        .await;
+    cases.make("session_file_download", async |c| c.sessions(agents).download_file("s1", "/data/a b").await).await;
+    cases.make("session_file_delete", async |c| c.sessions(agents).delete_file("s1", "/data", true).await).await;
+    let store = NewMemoryStore::new("m", "gpt", "embed").description("d").metadata("k", "v");
+    let store = store.option("user_profile_enabled", true.into()).option("chat_summary_enabled", false.into());
+    cases.make("memory_store_create", async |c| c.memory_stores().create(&store).await).await;
+    cases.make("memory_store_update", async |c| c.memory_stores().update("m", Some("new"), None).await).await;
+    cases.make("memory_store_delete", async |c| c.memory_stores().delete("m").await).await;
+    let what = Remember::new("user", [InputItem::user_text("hi")]).after("u0").delay_seconds(60);
+    cases.make("memory_remember", async |c| c.memory_stores().remember("m", &what).await).await;
+    let kind = MemoryKind::USER_PROFILE;
+    cases.make("memory_create", async |c| c.memory_stores().create_item("m", "user", &kind, "tea").await).await;
+    cases.make("memory_get", async |c| c.memory_stores().item("m", "i1").await).await;
+    cases.make("memory_update", async |c| c.memory_stores().update_item("m", "i1", "coffee").await).await;
+    cases.make("memory_delete", async |c| c.memory_stores().delete_item("m", "i1").await).await;
+    cases.make("list_memories", async |c| c.memory_stores().items("m", "user", Some(&kind), &five()).await).await;
 }
 
 async fn publish(cases: &Cases) {

@@ -18,10 +18,10 @@ use std::time::Duration;
 use common::{PROJECT, Script, Seen, Step, Tokens, answer, sse, with};
 use entra_auth::{ObjectId, TenantId, UserKey};
 use foundry_client::agents::{
-    AgentDefinition, EndpointChange, Feature, HostedDefinition, NewVersion, PromptDefinition, Protocol, SchemeKind,
-    WorkflowDefinition,
+    AgentDefinition, CodeArchive, EndpointChange, Feature, FromManifest, HostedDefinition, NewVersion,
+    PromptDefinition, Protocol, SchemeKind, WorkflowDefinition,
 };
-use foundry_client::resource::{ConnectionKind, FilePurpose};
+use foundry_client::resource::{ConnectionKind, FilePurpose, MemoryKind, NewMemoryStore, Remember};
 use foundry_client::{
     CompactResponse, CreateConversation, CreateResponse, Error, ErrorKind, FoundryClient, InputItem, ListAgents,
     ListConversations, ListFiles, ListItems, ListPage, ListResponses, Order, Polling, RawCall, Resource,
@@ -254,6 +254,220 @@ async fn the_rest_of_a_project() {
     is(&raw, "PUT", "/routines/r%2F1?api-version=v1&x=y", json!({"a": 1}));
     let raw = sent("", async |c| c.raw(RawCall::openai(Method::GET, ["evals"])).await).await;
     is(&raw, "GET", "/openai/v1/evals", Value::Null);
+}
+
+#[tokio::test(start_paused = true)]
+async fn agents_from_manifests_and_from_code() {
+    let manifest = FromManifest::new("m-1").parameter("tone", "kind".into()).description("d").metadata("k", "v");
+    let body =
+        json!({"manifest_id": "m-1", "parameter_values": {"tone": "kind"}, "description": "d", "metadata": {"k": "v"}});
+    let mut named = body.clone();
+    named["name"] = "a".into();
+    is(
+        &sent(AGENT, async |c| c.agents().import("a", &manifest).await).await,
+        "POST",
+        "/agents:import?api-version=v1",
+        named,
+    );
+    let update = sent(AGENT, async |c| c.agents().update_from_manifest("a", &manifest).await).await;
+    is(&update, "POST", "/agents/a/import?api-version=v1", body.clone());
+    let version = sent(VERSION, async |c| c.agents().create_version_from_manifest("a", &manifest).await).await;
+    is(&version, "POST", "/agents/a/versions:import?api-version=v1", body);
+    let bare =
+        sent(VERSION, async |c| c.agents().create_version_from_manifest("a", &FromManifest::new("m")).await).await;
+    assert_eq!(bare.json(), json!({"manifest_id": "m", "parameter_values": {}}));
+
+    let mut definition = HostedDefinition::default();
+    definition.code_configuration = Some(json!({"runtime": "python_3_12", "entry_point": ["main.py"]}));
+    let version = NewVersion::new(definition).description("first");
+    let code = CodeArchive::new(&b"PK\x03\x04\x00"[..], [0xab; 32]);
+    assert!(!format!("{code:?}").contains("PK"));
+    let upload = sent(VERSION, async |c| c.agents().create_version_from_code("a", &version, &code).await).await;
+    assert_eq!((upload.method.as_str(), upload.uri), ("POST", format!("{PROJECT}/agents/a/versions?api-version=v1")));
+    assert_eq!(upload.headers["x-ms-code-zip-sha256"], "ab".repeat(32));
+    let kind = upload.headers["content-type"].to_str().unwrap();
+    let boundary = kind.strip_prefix("multipart/form-data; boundary=").unwrap();
+    let metadata = json!({"definition": {"kind": "hosted", "code_configuration":
+        {"runtime": "python_3_12", "entry_point": ["main.py"]}}, "description": "first"});
+    let text = String::from_utf8(upload.body.to_vec()).unwrap();
+    let parts: Vec<&str> = text.split(&format!("--{boundary}")).collect();
+    let [_, first, second, end] = parts[..] else { panic!("{text}") };
+    let (head, content) = first.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("name=\"metadata\"") && head.contains("Content-Type: application/json"));
+    assert_eq!(serde_json::from_str::<Value>(content.trim()).unwrap(), metadata);
+    let (head, content) = second.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("name=\"code\"; filename=\"code.zip\"") && head.contains("application/zip"));
+    assert_eq!((content, end), ("PK\u{3}\u{4}\0\r\n", "--\r\n"));
+    let script = Script::new([]);
+    for zip in [Vec::new(), vec![0; 250_000_001]] {
+        let code = CodeArchive::new(zip, [0; 32]);
+        let error = script.client().agents().create_version_from_code("a", &version, &code).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest, "nothing was sent");
+    }
+    let read = sent("PK", async |c| {
+        assert_eq!(&c.agents().download_code("a", Some("2")).await?[..], b"PK");
+        Ok(())
+    });
+    let read = read.await;
+    is(&read, "GET", "/agents/a/code:download?api-version=v1&agent_version=2", Value::Null);
+    assert_eq!(read.headers["accept"], "application/zip");
+    let newest = sent("PK", async |c| c.agents().download_code("a", None).await).await;
+    is(&newest, "GET", "/agents/a/code:download?api-version=v1", Value::Null);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_of_hosted_agents() {
+    const SESSION: &str = r#"{"agent_session_id":"s1","status":"active","version_indicator":{"type":"version_ref","agent_version":"2"},"created_at":5}"#;
+    let user = UserKey::assume_verified(
+        "11111111-0000-4000-8000-000000000001".parse::<TenantId>().unwrap(),
+        "11111111-0000-4000-8000-000000000002".parse::<ObjectId>().unwrap(),
+    );
+    let create = sent(SESSION, async |c| {
+        let made = c.for_user(&user).sessions("a").create("2", Some("s1")).await?;
+        assert_eq!((made.agent_session_id.as_str(), made.status.unwrap().as_str()), ("s1", "active"));
+        assert_eq!((made.created_at, made.expires_at), (Some(5), None));
+        Ok(())
+    });
+    let create = create.await;
+    let version = json!({"type": "version_ref", "agent_version": "2"});
+    let body = json!({"agent_session_id": "s1", "version_indicator": version});
+    is(&create, "POST", "/agents/a/endpoint/sessions?api-version=v1", body);
+    assert!(create.headers.contains_key("x-ms-user-identity"), "sessions belong to users");
+    let create = sent(SESSION, async |c| c.sessions("a").create("2", None).await).await;
+    assert_eq!(create.json(), json!({"version_indicator": version}));
+    let get = sent(SESSION, async |c| c.sessions("a").get("s1").await).await;
+    is(&get, "GET", "/agents/a/endpoint/sessions/s1?api-version=v1", Value::Null);
+    let list = sent(PAGE, async |c| c.sessions("a").list(&ListPage::new().limit(5)).await).await;
+    is(&list, "GET", "/agents/a/endpoint/sessions?api-version=v1&limit=5", Value::Null);
+    let delete = sent("", async |c| c.sessions("a").delete("s1").await).await;
+    is(&delete, "DELETE", "/agents/a/endpoint/sessions/s1?api-version=v1", Value::Null);
+    let stop = sent("", async |c| c.sessions("a").stop("s1").await).await;
+    is(&stop, "POST", "/agents/a/endpoint/sessions/s1:stop?api-version=v1", Value::Null);
+    assert!(Script::new([]).client().sessions("a").stop("s1:stop").await.is_err());
+
+    let entries =
+        r#"{"path":"/","entries":[{"name":"a.txt","size":3,"is_directory":false},{"name":"b","is_directory":true}]}"#;
+    let files = sent(entries, async |c| {
+        let found = c.sessions("a").files("s1", Some("/data"), &ListPage::new().limit(2)).await?.data;
+        assert_eq!((found[0].name.as_str(), found[0].size, found[1].is_directory), ("a.txt", Some(3), true));
+        Ok(())
+    });
+    let path = "/agents/a/endpoint/sessions/s1/files?api-version=v1&path=%2Fdata&limit=2";
+    is(&files.await, "GET", path, Value::Null);
+    let upload = sent(r#"{"path":"/data/a b","bytes_written":2}"#, async |c| {
+        let written = c.sessions("a").upload_file("s1", "/data/a b", &b"hi"[..]).await?;
+        assert_eq!((written.path.as_str(), written.bytes_written), ("/data/a b", Some(2)));
+        Ok(())
+    });
+    let upload = upload.await;
+    let content = "/agents/a/endpoint/sessions/s1/files/content?api-version=v1&path=%2Fdata%2Fa+b";
+    assert_eq!((upload.method.as_str(), upload.uri), ("PUT", format!("{PROJECT}{content}")));
+    assert_eq!(
+        (&upload.body[..], &upload.headers["content-type"]),
+        (&b"hi"[..], &"application/octet-stream".parse().unwrap())
+    );
+    let read = sent("hi", async |c| {
+        assert_eq!(&c.sessions("a").download_file("s1", "/data/a b").await?[..], b"hi");
+        Ok(())
+    });
+    is(&read.await, "GET", content, Value::Null);
+    let remove = sent("", async |c| c.sessions("a").delete_file("s1", "/data", true).await).await;
+    is(
+        &remove,
+        "DELETE",
+        "/agents/a/endpoint/sessions/s1/files?api-version=v1&path=%2Fdata&recursive=true",
+        Value::Null,
+    );
+    let missing = Script::new([answer(404, r#"{"error":{"code":"not_found","message":"no"}}"#)]);
+    let error = missing.client().sessions("a").get("s1").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound(Resource::Session));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_of_a_session_is_read_as_it_comes() {
+    let script = Script::new([sse(": hi\n\nevent: log\ndata: {\"a\":1}\n\nevent: log\ndata: plain\n\n", 7)]);
+    let mut logs = script.client().sessions("a").logs("2", "s1").await.unwrap();
+    let mut seen = Vec::new();
+    while let Some(entry) = logs.next().await {
+        let entry = entry.unwrap();
+        seen.push((entry.event().unwrap().to_owned(), entry.data().to_vec()));
+    }
+    assert_eq!(seen, [("log".to_owned(), b"{\"a\":1}".to_vec()), ("log".to_owned(), b"plain".to_vec())]);
+    let request = &script.seen()[0];
+    is(request, "GET", "/agents/a/versions/2/sessions/s1:logstream?api-version=v1", Value::Null);
+    assert_eq!(request.headers["accept"], "text/event-stream");
+    // What breaks is an error and the end; what falls silent ends with the time of the call.
+    let broken =
+        [common::Chunk::Data("event: log\n".into()), common::Chunk::Break(entra_auth::TransportErrorKind::Interrupted)];
+    for (chunks, kind) in [(broken.to_vec(), ErrorKind::Transport), (vec![common::Chunk::Hang], ErrorKind::Timeout)] {
+        let script = Script::new([common::events(chunks)]);
+        let mut logs = script.client().sessions("a").logs("2", "s1").await.unwrap();
+        assert_eq!(logs.next().await.unwrap().unwrap_err().kind(), kind);
+        assert!(logs.next().await.is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_stores_are_made_and_written() {
+    const STORE: &str = r#"{"object":"memory_store","name":"m"}"#;
+    let store = NewMemoryStore::new("m", "gpt", "embed")
+        .description("d")
+        .metadata("k", "v")
+        .option("user_profile_enabled", true.into());
+    let create = sent(STORE, async |c| c.memory_stores().create(&store).await).await;
+    let definition = json!({"kind": "default", "chat_model": "gpt", "embedding_model": "embed", "options": {"user_profile_enabled": true}});
+    let body = json!({"name": "m", "description": "d", "metadata": {"k": "v"}, "definition": definition});
+    is(&create, "POST", "/memory_stores?api-version=v1", body);
+    let update = sent(STORE, async |c| c.memory_stores().update("m", Some("new"), None).await).await;
+    is(&update, "POST", "/memory_stores/m?api-version=v1", json!({"description": "new"}));
+    let delete = sent("", async |c| c.memory_stores().delete("m").await).await;
+    is(&delete, "DELETE", "/memory_stores/m?api-version=v1", Value::Null);
+
+    let user = json!({"type": "message", "role": "user", "content": [{"type": "input_text", "text": "x"}]});
+    let what = Remember::new("user", [InputItem::user_text("x")]).after("u0").delay_seconds(60);
+    let remember = sent(r#"{"update_id":"u1","status":"queued"}"#, async |c| {
+        let begun = c.memory_stores().remember("m", &what).await?;
+        assert!(begun.is_pending() && begun.update_id == "u1");
+        Ok(())
+    });
+    let body = json!({"scope": "user", "items": [user], "previous_update_id": "u0", "update_delay": 60});
+    is(&remember.await, "POST", "/memory_stores/m:update_memories?api-version=v1", body);
+    let steps = ["queued", "in_progress", "superseded"];
+    let answers = steps
+        .map(|status| answer(200, json!({"update_id": "u1", "status": status, "superseded_by": "u2"}).to_string()));
+    let script = Script::new(answers);
+    let done = script.client().memory_stores().wait_remembered("m", "u1", Polling::default()).await.unwrap();
+    assert_eq!((done.status.unwrap().as_str(), done.superseded_by.as_deref()), ("superseded", Some("u2")));
+    is(&script.seen()[2], "GET", "/memory_stores/m/updates/u1?api-version=v1", Value::Null);
+    let pending = (0..9).map(|_| answer(200, r#"{"update_id":"u1","status":"queued"}"#));
+    let patience = Polling::default().at_most(Duration::from_secs(10));
+    let error = Script::new(pending).client().memory_stores().wait_remembered("m", "u1", patience).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    let search =
+        sent(r#"{"memories":[]}"#, async |c| c.memory_stores().search_after("m", "user", &[], None, Some("s0")).await);
+    let body = json!({"scope": "user", "previous_search_id": "s0"});
+    is(&search.await, "POST", "/memory_stores/m:search_memories?api-version=v1", body);
+
+    const ITEM: &str = r#"{"memory_id":"i1","scope":"user","kind":"user_profile","content":"tea","updated_at":5}"#;
+    let kind = MemoryKind::USER_PROFILE;
+    let create = sent(ITEM, async |c| {
+        let made = c.memory_stores().create_item("m", "user", &kind, "tea").await?;
+        assert_eq!((made.memory_id.as_str(), made.content.as_deref(), made.updated_at), ("i1", Some("tea"), Some(5)));
+        Ok(())
+    });
+    let body = json!({"scope": "user", "kind": "user_profile", "content": "tea"});
+    is(&create.await, "POST", "/memory_stores/m/items?api-version=v1", body);
+    let get = sent(ITEM, async |c| c.memory_stores().item("m", "i1").await).await;
+    is(&get, "GET", "/memory_stores/m/items/i1?api-version=v1", Value::Null);
+    let update = sent(ITEM, async |c| c.memory_stores().update_item("m", "i1", "coffee").await).await;
+    is(&update, "POST", "/memory_stores/m/items/i1?api-version=v1", json!({"content": "coffee"}));
+    let delete = sent("", async |c| c.memory_stores().delete_item("m", "i1").await).await;
+    is(&delete, "DELETE", "/memory_stores/m/items/i1?api-version=v1", Value::Null);
+    let list =
+        sent(PAGE, async |c| c.memory_stores().items("m", "user", Some(&kind), &ListPage::new().limit(5)).await).await;
+    is(&list, "POST", "/memory_stores/m/items:list?api-version=v1&kind=user_profile&limit=5", json!({"scope": "user"}));
+    assert_eq!(list.headers["foundry-features"], "MemoryStores=V1Preview");
+    assert!(Script::new([]).client().memory_stores().update("m:x", None, None).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]

@@ -228,16 +228,14 @@ fn functions_are_checked_when_they_are_made() {
 
 #[test]
 fn a_type_becomes_a_strict_schema() {
-    #[derive(serde::Deserialize, schemars::JsonSchema)]
-    #[allow(dead_code)]
+    #[derive(Debug, PartialEq, serde::Deserialize, schemars::JsonSchema)]
     struct Report {
         /// A title.
         title: String,
         rows: Vec<Row>,
         note: Option<String>,
     }
-    #[derive(serde::Deserialize, schemars::JsonSchema)]
-    #[allow(dead_code)]
+    #[derive(Debug, PartialEq, serde::Deserialize, schemars::JsonSchema)]
     struct Row {
         count: u32,
     }
@@ -256,5 +254,6 @@ fn a_type_becomes_a_strict_schema() {
     assert_eq!(schema["properties"]["rows"]["items"]["properties"]["count"], json!({"type": "integer", "minimum": 0}));
     let answer = r#"{"id":"r","status":"completed","output":[{"type":"message","role":"assistant","content":[{"type":"output_text","text":"{\"title\":\"t\",\"rows\":[{\"count\":1}],\"note\":null}"}]}]}"#;
     let response: Response = serde_json::from_str(answer).unwrap();
-    assert_eq!(response.output_json::<Report>().unwrap().rows[0].count, 1);
+    let expected = Report { title: "t".to_owned(), rows: vec![Row { count: 1 }], note: None };
+    assert_eq!(response.output_json::<Report>().unwrap(), expected);
 }

@@ -17,7 +17,7 @@ pub use endpoint::{
 
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
-pub use crate::client::NewVersion;
+pub use crate::client::{CodeArchive, FromManifest, NewVersion};
 use crate::loose::{self, null_default};
 use crate::raw::RawJson;
 use crate::vocabulary::vocabulary;

@@ -31,7 +31,7 @@ pub struct Agents(Arc<Shared>);
 
 /// What a version is made of.
 #[derive(Serialize)]
-struct Version<'a> {
+pub(crate) struct Version<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
     definition: &'a AgentDefinition,
@@ -82,7 +82,7 @@ impl NewVersion {
         self
     }
 
-    fn body<'a>(&'a self, name: Option<&'a str>) -> Version<'a> {
+    pub(crate) fn body<'a>(&'a self, name: Option<&'a str>) -> Version<'a> {
         let Self { definition, description, metadata, draft } = self;
         Version { name, definition, description: description.as_deref(), metadata, draft: *draft }
     }
@@ -91,6 +91,10 @@ impl NewVersion {
 impl Agents {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self(shared)
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.0
     }
 
     /// One page of the project's agents. `GET {project}/agents`.

@@ -3,10 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use entra_auth::{
-    Audience, BuildError, Clock, HttpTransport, RetryPolicy, Scopes, Secret, SystemClock, TokenCredential,
-};
-use http::{HeaderMap, HeaderValue, Method};
+use entra_auth::{BuildError, Clock, HttpTransport, RetryPolicy, Scopes, Secret, SystemClock, TokenCredential};
+use http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -19,6 +17,8 @@ use crate::client::{Auth, Shared};
 use crate::loose;
 use crate::raw::RawJson;
 
+/// The audience of every operation.
+const SCOPE: &str = "https://management.azure.com/.default";
 const BOT: &str = "Microsoft.BotService";
 const VERSION: &str = "2022-09-15";
 const PROVIDERS: &str = "2021-04-01";
@@ -102,27 +102,11 @@ impl ArmClientBuilder {
     /// When the address is none of Resource Manager, or transport or credential are missing.
     pub fn build(self) -> Result<ArmClient, BuildError> {
         let endpoint = Endpoint::arm(&self.address)?;
-        let scopes = match self.scopes {
-            Some(scopes) => scopes,
-            None => "https://management.azure.com/.default"
-                .parse()
-                .map_err(|error| BuildError::new("the scope is not valid").with_source(error))?,
-        };
         let credential = self.credential.ok_or_else(|| BuildError::new("the client needs a credential"))?;
-        let shared = Shared {
-            auth: Auth::Token { credential, audience: Audience::new(scopes, [endpoint.base()])? },
-            endpoint,
-            transport: self.transport.ok_or_else(|| BuildError::new("the client needs a transport"))?,
-            clock: self.clock,
-            retry: self.retry,
-            repeat_ambiguous: false,
-            limits: self.limits,
-            user_agent: HeaderValue::from_static(concat!("foundry-client/", env!("CARGO_PKG_VERSION"))),
-            headers: HeaderMap::new(),
-            features: Vec::new(),
-            user: None,
-            record_content: false,
-        };
+        let auth = Auth::token(credential, self.scopes, SCOPE, &endpoint)?;
+        let transport = self.transport.ok_or_else(|| BuildError::new("the client needs a transport"))?;
+        let shared = Shared::new(endpoint, auth, transport, self.clock);
+        let shared = Shared { retry: self.retry, limits: self.limits, ..shared };
         Ok(ArmClient { shared: Arc::new(shared), subscription: self.subscription, group: self.group })
     }
 }

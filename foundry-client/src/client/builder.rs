@@ -4,9 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use entra_auth::{
-    Audience, BuildError, Clock, HttpTransport, RetryPolicy, Scopes, Secret, SystemClock, TokenCredential,
-};
+use entra_auth::{BuildError, Clock, HttpTransport, RetryPolicy, Scopes, Secret, SystemClock, TokenCredential};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
@@ -261,15 +259,7 @@ impl FoundryClientBuilder {
         }
         let transport = self.transport.ok_or_else(|| BuildError::new("the client needs a transport"))?;
         let auth = match (self.credential, self.api_key) {
-            (Some(credential), None) => {
-                let scopes = match self.scopes {
-                    Some(scopes) => scopes,
-                    None => {
-                        SCOPE.parse().map_err(|error| BuildError::new("the scope is not valid").with_source(error))?
-                    }
-                };
-                Auth::Token { credential, audience: Audience::new(scopes, [endpoint.base()])? }
-            }
+            (Some(credential), None) => Auth::token(credential, self.scopes, SCOPE, &endpoint)?,
             (None, Some(key)) if endpoint.is_loopback() => {
                 // Servers with the bare interface of OpenAI want a bearer, others the header of the service.
                 let bearer = matches!(endpoint.target(), Target::Base);
@@ -289,18 +279,13 @@ impl FoundryClientBuilder {
             tracing::info!(target: "foundry_client", { server.address = endpoint.host() }, "plain http on a loopback address");
         }
         Ok(FoundryClient(Arc::new(Shared {
-            endpoint,
-            auth,
-            transport,
-            clock: self.clock,
             retry: self.retry,
             repeat_ambiguous: self.repeat_ambiguous,
             limits: self.limits,
-            user_agent: HeaderValue::from_static(concat!("foundry-client/", env!("CARGO_PKG_VERSION"))),
             headers,
             features: self.features,
-            user: None,
             record_content: self.record_content,
+            ..Shared::new(endpoint, auth, transport, self.clock)
         })))
     }
 }

@@ -37,6 +37,8 @@ pub(crate) struct Call {
     boundary: Option<HeaderValue>,
     accept: &'static str,
     features: Vec<&'static str>,
+    headers: Vec<(&'static str, HeaderValue)>,
+    as_user: bool,
     safety: Safety,
     deadline: Instant,
     attempt: Duration,
@@ -88,6 +90,8 @@ impl Call {
             boundary: None,
             accept: if operation.is_stream() { "text/event-stream, application/json" } else { "application/json" },
             features: Vec::new(),
+            headers: Vec::new(),
+            as_user: plane == Plane::OpenAi,
             safety,
             deadline: Instant::now() + shared.limits.total,
             attempt,
@@ -145,6 +149,18 @@ impl Call {
     /// An opt-in that the operation always needs.
     pub(crate) fn feature(mut self, feature: &'static str) -> Self {
         self.features.push(feature);
+        self
+    }
+
+    /// A header of this operation.
+    pub(crate) fn header(mut self, name: &'static str, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// What it acts on belongs to users.
+    pub(crate) fn for_user(mut self) -> Self {
+        self.as_user = true;
         self
     }
 
@@ -311,10 +327,13 @@ impl Shared {
         for (name, value) in &self.headers {
             headers.insert(name, value.clone());
         }
+        for (name, value) in &call.headers {
+            headers.insert(*name, value.clone());
+        }
         if let Some(features) = self.features(call) {
             headers.insert("foundry-features", features);
         }
-        if let Some(user) = self.user.as_ref().filter(|_| call.plane == Plane::OpenAi) {
+        if let Some(user) = self.user.as_ref().filter(|_| call.as_user) {
             headers.insert("x-ms-user-identity", user.clone());
         }
         Ok(request)

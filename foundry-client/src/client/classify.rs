@@ -20,6 +20,7 @@ pub(crate) enum Operation {
     CreateResponse,
     StreamResponse,
     ResumeResponse,
+    SessionLogs,
     /// Any other operation: its name, and what a 404 says is missing.
     Plain(&'static str, Resource),
 }
@@ -33,13 +34,14 @@ impl Operation {
             Self::CreateResponse => "create_response",
             Self::StreamResponse => "stream_response",
             Self::ResumeResponse => "resume_response",
+            Self::SessionLogs => "stream_session_logs",
             Self::Plain(name, _) => name,
         }
     }
 
     /// Whether the answer is a stream of events.
     pub(crate) fn is_stream(self) -> bool {
-        matches!(self, Self::StreamResponse | Self::ResumeResponse)
+        matches!(self, Self::StreamResponse | Self::ResumeResponse | Self::SessionLogs)
     }
 }
 
@@ -140,6 +142,7 @@ fn missing(operation: Operation, service: &ServiceError) -> Resource {
         Operation::CreateItems | Operation::ListItems => Resource::Conversation,
         Operation::CreateConversation => Resource::Project,
         Operation::ResumeResponse => Resource::Response,
+        Operation::SessionLogs => Resource::Session,
         Operation::Plain(_, resource) => resource,
         Operation::CreateResponse | Operation::StreamResponse => {
             let words = [

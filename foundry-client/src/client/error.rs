@@ -105,6 +105,8 @@ pub enum Resource {
     File,
     /// A vector store.
     VectorStore,
+    /// The sandbox of a hosted agent, or a file in it.
+    Session,
     /// A connection of the project.
     Connection,
     /// A memory store, or an item of it.
@@ -513,6 +515,7 @@ impl ErrorKind {
             Self::NotFound(Resource::Project) => "the project does not exist; check the project endpoint",
             Self::NotFound(Resource::File) => "the file does not exist",
             Self::NotFound(Resource::VectorStore) => "the vector store does not exist",
+            Self::NotFound(Resource::Session) => "the session of the agent or its file does not exist or is not ours",
             Self::NotFound(Resource::Connection) => "the connection does not exist in the project",
             Self::NotFound(Resource::MemoryStore) => "the memory store or its item does not exist",
             Self::NotFound(Resource::Toolbox) => "the toolbox or its version does not exist",

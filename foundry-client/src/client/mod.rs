@@ -1,5 +1,6 @@
 //! The client: requests over a transport, with a credential.
 
+mod agent_sources;
 mod agents;
 #[cfg(feature = "arm")]
 mod arm;
@@ -9,6 +10,7 @@ mod classify;
 mod conversations;
 mod endpoint;
 mod error;
+mod form;
 mod heal;
 mod lists;
 mod page;
@@ -20,15 +22,17 @@ mod resources;
 mod responses;
 mod resume;
 mod retry;
+mod sessions;
 mod stream;
 mod telemetry;
 
 use std::fmt;
 use std::sync::Arc;
 
-use entra_auth::{Audience, BuildError, Clock, HttpTransport, RetryPolicy, TokenCredential, UserKey};
+use entra_auth::{Audience, BuildError, Clock, HttpTransport, RetryPolicy, Scopes, TokenCredential, UserKey};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+pub use agent_sources::{CodeArchive, FromManifest};
 pub use agents::{Agents, NewVersion};
 #[cfg(feature = "arm")]
 pub use arm::{ArmClient, ArmClientBuilder, ArmResource, AuthProvider, BotSpec, NameAvailability, OAuthConnectionSpec};
@@ -44,7 +48,9 @@ pub use publish::{ActivityAccess, Microsoft365, PublishDefaults, PublishRequest,
 pub use raw_call::{RawAnswer, RawCall};
 pub(crate) use resources::types as resource_types;
 pub use resources::{Connections, Deployments, Files, MemoryStores, Toolboxes, VectorStores};
+pub use resources::{NewMemoryStore, Remember};
 pub use responses::{CompactResponse, Polling, Responses};
+pub use sessions::{SessionLogs, Sessions};
 pub use stream::ResponseStream;
 
 use crate::agents::Feature;
@@ -84,6 +90,40 @@ enum Auth {
     },
     /// Loopback only. The value is marked sensitive.
     ApiKey(HeaderName, HeaderValue),
+}
+
+impl Auth {
+    /// Tokens of the credential, for this endpoint alone.
+    fn token(
+        credential: Arc<dyn TokenCredential>,
+        scopes: Option<Scopes>,
+        default: &str,
+        endpoint: &Endpoint,
+    ) -> Result<Self, BuildError> {
+        let parsed = || default.parse().map_err(|error| BuildError::new("the scope is not valid").with_source(error));
+        let scopes = scopes.map_or_else(parsed, Ok)?;
+        Ok(Self::Token { credential, audience: Audience::new(scopes, [endpoint.base()])? })
+    }
+}
+
+impl Shared {
+    /// What a client has whose builder was told nothing but this.
+    fn new(endpoint: Endpoint, auth: Auth, transport: Arc<dyn HttpTransport>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            endpoint,
+            auth,
+            transport,
+            clock,
+            retry: builder::default_retry(),
+            repeat_ambiguous: false,
+            limits: Limits::default(),
+            user_agent: HeaderValue::from_static(concat!("foundry-client/", env!("CARGO_PKG_VERSION"))),
+            headers: HeaderMap::new(),
+            features: Vec::new(),
+            user: None,
+            record_content: false,
+        }
+    }
 }
 
 impl FoundryClient {
@@ -181,6 +221,12 @@ impl FoundryClient {
     #[must_use]
     pub fn agents(&self) -> Agents {
         Agents::new(Arc::clone(&self.0))
+    }
+
+    /// Sandboxes of a hosted agent, by the agent's name.
+    #[must_use]
+    pub fn sessions(&self, agent: impl Into<String>) -> Sessions {
+        Sessions::new(Arc::clone(&self.0), agent.into())
     }
 
     /// Files of the project.

@@ -3,6 +3,7 @@
 Usage: clients.py BASE, where BASE is http://127.0.0.1:PORT
 """
 
+import io
 import sys
 import time
 
@@ -123,7 +124,40 @@ foundry("connection_get", lambda k: project.connections.get("search", **k))
 foundry("connection_secrets", lambda k: project.connections.get("search", include_credentials=True, **k))
 foundry("list_deployments", lambda k: project.deployments.list(**k))
 foundry("deployment_get", lambda k: project.deployments.get("gpt", **k))
+foundry("version_from_manifest", lambda k: a.create_version_from_manifest(
+    "helpdesk", manifest_id="m-1", parameter_values={"tone": "kind"}, description="d", metadata={"k": "v"}, **k))
+foundry("version_from_code", lambda k: a.create_version_from_code(
+    "helpdesk", definition=m.HostedAgentDefinition(cpu="0.5", memory="1Gi", code_configuration=m.CodeConfiguration(
+        runtime="python_3_12", entry_point=["main.py"], dependency_resolution="bundled"),
+        protocol_versions=[m.ProtocolVersionRecord(protocol="responses", version="2.0.0")]),
+    description="first", code=io.BytesIO(b"PK-code"), **k))
+foundry("code_download", lambda k: b"".join(a.download_code("helpdesk", agent_version="2", **k)))
+foundry("session_create", lambda k: a.create_session(
+    "helpdesk", version_indicator=m.VersionRefIndicator(agent_version="2"), agent_session_id="s1", **k))
+foundry("session_get", lambda k: a.get_session("helpdesk", "s1", **k))
+foundry("list_sessions", lambda k: a.list_sessions("helpdesk", limit=5, **k))
+foundry("session_delete", lambda k: a.delete_session("helpdesk", "s1", **k))
+foundry("session_stop", lambda k: a.stop_session("helpdesk", "s1", **k))
+foundry("session_logs", lambda k: a.get_session_log_stream("helpdesk", "2", "s1", **k))
+f = project.beta.agents if hasattr(project.beta, "agents") and hasattr(project.beta.agents, "list_session_files") else a
+foundry("list_session_files", lambda k: f.list_session_files("helpdesk", "s1", path="/data", limit=5, **k))
+foundry("session_file_upload", lambda k: f.upload_session_file("helpdesk", "s1", b"hi", path="/data/a b", **k))
+foundry("session_file_download", lambda k: b"".join(f.download_session_file("helpdesk", "s1", path="/data/a b", **k)))
+foundry("session_file_delete", lambda k: f.delete_session_file("helpdesk", "s1", path="/data", recursive=True, **k))
 s = project.beta.memory_stores
+foundry("memory_store_create", lambda k: s.create(
+    name="m", description="d", metadata={"k": "v"}, definition=m.MemoryStoreDefaultDefinition(
+        chat_model="gpt", embedding_model="embed",
+        options=m.MemoryStoreDefaultOptions(user_profile_enabled=True, chat_summary_enabled=False)), **k))
+foundry("memory_store_update", lambda k: s.update("m", description="new", **k))
+foundry("memory_store_delete", lambda k: s.delete("m", **k))
+foundry("memory_remember", lambda k: s.begin_update_memories(
+    name="m", scope="user", items=[USER], previous_update_id="u0", update_delay=60, polling=False, **k))
+foundry("memory_create", lambda k: s.create_memory("m", scope="user", kind="user_profile", content="tea", **k))
+foundry("memory_get", lambda k: s.get_memory("m", "i1", **k))
+foundry("memory_update", lambda k: s.update_memory("m", "i1", content="coffee", **k))
+foundry("memory_delete", lambda k: s.delete_memory("m", "i1", **k))
+foundry("list_memories", lambda k: s.list_memories("m", scope="user", kind="user_profile", limit=5, **k))
 foundry("list_memory_stores", lambda k: s.list(limit=5, **k))
 foundry("memory_store_get", lambda k: s.get("m", **k))
 foundry("memory_search", lambda k: s.search_memories(

@@ -1,27 +1,25 @@
 //! Files, vector stores, connections, deployments, memory stores, toolboxes.
 
+mod memory;
 pub(crate) mod types;
 
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use entra_auth::CorrelationId;
-use http::{HeaderValue, Method};
+use http::Method;
 use serde::Serialize;
 
 use crate::client::Shared;
 use crate::client::call::Call;
 use crate::client::classify::Operation;
 use crate::client::error::{Error, Resource};
+use crate::client::form::{Part, form};
 use crate::client::lists::{ListFiles, ListPage};
 use crate::client::page::Paged;
 use crate::conversation::{Deleted, Page};
-use crate::input::InputItem;
-use types::{Connection, Deployment, File, FilePurpose, Memories, MemoryStore, Toolbox, ToolboxVersion, VectorStore};
-
-/// The opt-in that every call of memory stores needs.
-const MEMORY: &str = "MemoryStores=V1Preview";
+pub use memory::{NewMemoryStore, Remember};
+use types::{Connection, Deployment, File, FilePurpose, Toolbox, ToolboxVersion, VectorStore};
 
 macro_rules! handles {
     ($($(#[$meta:meta])* $name:ident;)*) => {$(
@@ -120,10 +118,11 @@ impl Files {
     /// when the name holds control characters or quotes. Repeated only when the service did not act.
     pub async fn upload(&self, name: &str, purpose: &FilePurpose, content: &[u8]) -> Result<File, Error> {
         let call = self.0.openai(named("upload_file", Resource::Project), Method::POST, &["files"])?;
-        let boundary = format!("part-{}", CorrelationId::random());
-        let body = form(&boundary, name, purpose, content)?;
-        let kind = HeaderValue::try_from(format!("multipart/form-data; boundary={boundary}"))
-            .map_err(|_| Error::misuse("the boundary is a header value"))?;
+        let media_type = Some("application/octet-stream");
+        let (kind, body) = form(&[
+            Part { name: "purpose", filename: None, media_type: None, content: purpose.as_str().as_bytes() },
+            Part { name: "file", filename: Some(name), media_type, content },
+        ])?;
         self.0.fetch(call.bytes(kind, body)).await
     }
 
@@ -136,25 +135,6 @@ impl Files {
         let call = self.0.openai(named("delete_file", Resource::File), Method::DELETE, &["files", id])?;
         self.0.delete(call, id).await
     }
-}
-
-/// A form of two parts (<https://www.rfc-editor.org/rfc/rfc7578>). The boundary is random: no content holds it.
-fn form(boundary: &str, name: &str, purpose: &FilePurpose, content: &[u8]) -> Result<Bytes, Error> {
-    let bad = |text: &str| text.is_empty() || text.chars().any(|c| c.is_control() || c == '"' || c == '\\');
-    if bad(name) || bad(purpose.as_str()) {
-        return Err(Error::misuse("a file's name has neither quotes nor control characters"));
-    }
-    let head = format!(
-        "--{boundary}\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\n{purpose}\r\n--{boundary}\r\n\
-         Content-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\
-         Content-Type: application/octet-stream\r\n\r\n"
-    );
-    let tail = format!("\r\n--{boundary}--\r\n");
-    let mut body = Vec::with_capacity(head.len() + content.len() + tail.len());
-    for part in [head.as_bytes(), content, tail.as_bytes()] {
-        body.extend_from_slice(part);
-    }
-    Ok(body.into())
 }
 
 impl VectorStores {
@@ -271,85 +251,6 @@ impl Deployments {
     }
 }
 
-impl MemoryStores {
-    /// One page of the memory stores.
-    ///
-    /// # Errors
-    ///
-    /// See [`ErrorKind`](crate::ErrorKind).
-    pub async fn list(&self, query: &ListPage) -> Result<Page<MemoryStore>, Error> {
-        self.0.fetch(self.list_call(query)?).await
-    }
-
-    /// All memory stores, page by page.
-    pub fn list_all(&self, query: &ListPage) -> Paged<MemoryStore> {
-        Paged::new(&self.0, self.list_call(query))
-    }
-
-    fn list_call(&self, query: &ListPage) -> Result<Call, Error> {
-        let call = self.0.foundry(named("list_memory_stores", Resource::Project), Method::GET, &["memory_stores"])?;
-        Ok(call.feature(MEMORY).query(query.0.iter()))
-    }
-
-    /// Reads what is known about a memory store.
-    ///
-    /// # Errors
-    ///
-    /// See [`ErrorKind`](crate::ErrorKind).
-    pub async fn get(&self, name: &str) -> Result<MemoryStore, Error> {
-        let operation = named("get_memory_store", Resource::MemoryStore);
-        self.0.fetch(self.0.foundry(operation, Method::GET, &["memory_stores", name])?.feature(MEMORY)).await
-    }
-
-    /// Searches the memory of one scope (mostly one user) for what belongs to these items.
-    ///
-    /// # Errors
-    ///
-    /// See [`ErrorKind`](crate::ErrorKind). Passing failures are repeated.
-    pub async fn search(
-        &self,
-        name: &str,
-        scope: &str,
-        items: &[InputItem],
-        max_memories: Option<u32>,
-    ) -> Result<Memories, Error> {
-        #[derive(Serialize)]
-        struct Request<'a> {
-            scope: &'a str,
-            #[serde(skip_serializing_if = "<[_]>::is_empty")]
-            items: &'a [InputItem],
-            #[serde(skip_serializing_if = "Option::is_none")]
-            options: Option<Options>,
-        }
-        #[derive(Serialize)]
-        struct Options {
-            max_memories: u32,
-        }
-        let options = max_memories.map(|max_memories| Options { max_memories });
-        let call = self.verb("search_memories", name, "search_memories")?.json(&Request { scope, items, options })?;
-        self.0.fetch(call.idempotent()).await
-    }
-
-    /// Forgets everything of one scope.
-    ///
-    /// # Errors
-    ///
-    /// See [`ErrorKind`](crate::ErrorKind). Passing failures are repeated.
-    pub async fn delete_scope(&self, name: &str, scope: &str) -> Result<Deleted, Error> {
-        let call = self.verb("delete_memory_scope", name, "delete_scope")?;
-        self.0.delete(call.json(&serde_json::json!({ "scope": scope }))?.idempotent(), scope).await
-    }
-
-    fn verb(&self, operation: &'static str, name: &str, verb: &str) -> Result<Call, Error> {
-        if name.is_empty() || name.contains(':') {
-            return Err(Error::misuse("a memory store's name has no colon"));
-        }
-        let path = ["memory_stores", &format!("{name}:{verb}")];
-        let call = self.0.foundry(named(operation, Resource::MemoryStore), Method::POST, &path)?;
-        Ok(call.feature(MEMORY))
-    }
-}
-
 impl Toolboxes {
     /// One page of the toolboxes.
     ///
@@ -388,22 +289,5 @@ impl Toolboxes {
     pub async fn version(&self, name: &str, version: &str) -> Result<ToolboxVersion, Error> {
         let operation = named("get_toolbox_version", Resource::Toolbox);
         self.0.fetch(self.0.foundry(operation, Method::GET, &["toolboxes", name, "versions", version])?).await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_form_has_two_parts_and_names_cannot_leave_theirs() {
-        let body = form("b", "a.txt", &FilePurpose::ASSISTANTS, b"\x00hi").unwrap();
-        let expected = "--b\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\nassistants\r\n--b\r\n\
-            Content-Disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\
-            Content-Type: application/octet-stream\r\n\r\n\u{0}hi\r\n--b--\r\n";
-        assert_eq!(std::str::from_utf8(&body).unwrap(), expected);
-        for bad in ["", "a\"b", "a\r\nb", "a\\b"] {
-            assert!(form("b", bad, &FilePurpose::ASSISTANTS, b"").is_err(), "{bad:?}");
-        }
     }
 }

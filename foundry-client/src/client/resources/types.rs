@@ -124,6 +124,58 @@ resources! {
         definition: Option<RawJson>,
     }
 
+    /// Something that a memory store remembers.
+    MemoryItem by memory_id {
+        /// Whose it is, mostly a user.
+        scope: Option<String> => "loose::text",
+        /// What it is about.
+        kind: Option<MemoryKind>,
+        /// What is remembered. Personal: keep it out of logs.
+        content: Option<String> => "loose::text",
+        /// When it was written, in seconds since 1970.
+        updated_at: Option<i64> => "loose::unix_time",
+    }
+
+    /// The sandbox of a hosted agent.
+    AgentSession by agent_session_id {
+        /// How it is.
+        status: Option<SessionStatus>,
+        /// Which version of the agent runs in it.
+        version_indicator: Option<RawJson>,
+        /// When it was made, in seconds since 1970.
+        created_at: Option<i64> => "loose::unix_time",
+        /// When it was used last, in seconds since 1970.
+        last_accessed_at: Option<i64> => "loose::unix_time",
+        /// When it will be gone, in seconds since 1970.
+        expires_at: Option<i64> => "loose::unix_time",
+    }
+
+    /// A file or folder in a sandbox.
+    SessionFile by name {
+        /// Its size in bytes.
+        size: Option<u64> => "loose::int",
+        /// Whether it is a folder.
+        is_directory: bool => "null_default",
+    }
+
+    /// A file that was written into a sandbox.
+    SessionFileWritten by path {
+        /// How much was written.
+        bytes_written: Option<u64> => "loose::int",
+    }
+
+    /// What becomes of an update of a memory store.
+    MemoryUpdate by update_id {
+        /// How far it is.
+        status: Option<UpdateStatus>,
+        /// The later update that took its place.
+        superseded_by: Option<String> => "loose::text",
+        /// What was remembered, when it is completed: `memory_operations` and `usage`.
+        result: Option<RawJson>,
+        /// Why it failed. May quote the conversation.
+        error: Option<RawJson>,
+    }
+
     /// A toolbox.
     Toolbox by name {
         /// Its id.
@@ -142,6 +194,64 @@ resources! {
         description: Option<String> => "loose::text",
         /// Its tools.
         tools: Vec<crate::tool::Tool> => "null_default",
+    }
+}
+
+vocabulary! {
+    /// What a memory is about.
+    MemoryKind {
+        /// Facts about a user.
+        USER_PROFILE = "user_profile",
+        /// What a conversation was about.
+        CHAT_SUMMARY = "chat_summary",
+        /// How something is done.
+        PROCEDURAL = "procedural",
+    }
+}
+
+vocabulary! {
+    /// How far an update of a memory store is.
+    UpdateStatus {
+        /// It waits.
+        QUEUED = "queued",
+        /// It runs.
+        IN_PROGRESS = "in_progress",
+        /// It is done.
+        COMPLETED = "completed",
+        /// It failed.
+        FAILED = "failed",
+        /// A later one took its place.
+        SUPERSEDED = "superseded",
+    }
+}
+
+impl MemoryUpdate {
+    /// Whether it will still change.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        self.status.as_ref().is_some_and(|now| [UpdateStatus::QUEUED, UpdateStatus::IN_PROGRESS].contains(now))
+    }
+}
+
+vocabulary! {
+    /// How the sandbox of a hosted agent is.
+    SessionStatus {
+        /// Being made.
+        CREATING = "creating",
+        /// It runs.
+        ACTIVE = "active",
+        /// It rests; the next request wakes it.
+        IDLE = "idle",
+        /// Being changed.
+        UPDATING = "updating",
+        /// It does not work and has to be deleted.
+        FAILED = "failed",
+        /// Being deleted.
+        DELETING = "deleting",
+        /// Gone.
+        DELETED = "deleted",
+        /// Unused for too long.
+        EXPIRED = "expired",
     }
 }
 
