@@ -74,6 +74,7 @@ fn written(kind: &str, json: &str) -> String {
             invoke::TaskAnswer, invoke::ComposeAnswer, invoke::SearchAnswer, invoke::ConfigAnswer, invoke::TabAnswer,
             event::TokenResponse, event::MeetingStart, event::MeetingEnd, event::MeetingParticipantJoin,
             event::MeetingParticipantLeave, event::ReadReceipt, event::HandoffStatus, event::CommandValue,
+            event::ConsentResponse, event::MediaStart, event::MediaChunk,
             TeamsChannelData, TeamsActionValue, ErrorResponse, ConversationParameters, PagedMembersResult,
             ExpectedReplies, AttachmentInfo, AttachmentData, Transcript;
         "Entity<%>" => entity: ai::MessageInfo, Mention, ClientInfo, StreamInfo, ProductInfo, Place, GeoCoordinates, Thing,

@@ -24,6 +24,12 @@ pub struct Entity {
 pub trait TypedEntity: DeserializeOwned {
     /// The value of `type` that marks it.
     const TYPE: EntityType;
+
+    /// Whether this `type` marks it. Others than [`TypedEntity::TYPE`] are spellings of it that are about.
+    #[must_use]
+    fn is_marked_by(kind: &EntityType) -> bool {
+        *kind == Self::TYPE
+    }
 }
 
 impl Entity {
@@ -54,7 +60,7 @@ impl Entity {
     /// [`ModelErrorKind::Shape`](crate::ModelErrorKind::Shape) when the type is right and the body is
     /// not.
     pub fn parse<T: TypedEntity>(&self) -> Result<Option<T>, ModelError> {
-        if self.kind == T::TYPE {
+        if T::is_marked_by(&self.kind) {
             self.raw.parse().map(Some).map_err(|error| error.in_member("entities"))
         } else {
             Ok(None)
@@ -305,6 +311,15 @@ wire_object! {
     }
 }
 
+/// The protocol's text writes `streamInfo`; every channel and SDK writes `streaminfo`.
+impl TypedEntity for StreamInfo {
+    const TYPE: EntityType = EntityType::STREAM_INFO;
+
+    fn is_marked_by(kind: &EntityType) -> bool {
+        kind.as_str().eq_ignore_ascii_case(Self::TYPE.as_str())
+    }
+}
+
 macro_rules! typed {
     ($($name:ident = $kind:ident;)*) => {$(
         impl TypedEntity for $name {
@@ -317,7 +332,6 @@ typed! {
     Mention = MENTION;
     ClientInfo = CLIENT_INFO;
     ProductInfo = PRODUCT_INFO;
-    StreamInfo = STREAM_INFO;
     ActivityTreatment = ACTIVITY_TREATMENT;
     TargetedMessageInfo = TARGETED_MESSAGE_INFO;
     QuotedReply = QUOTED_REPLY;

@@ -18,6 +18,7 @@ use super::activity::Activity;
 use super::error::ModelError;
 use super::object::wire_object;
 use super::raw::RawJson;
+use super::scalar::Scalar;
 use super::timestamp::Timestamp;
 use super::vocabulary::{ActivityType, ChannelId, EventName};
 
@@ -163,6 +164,60 @@ wire_object! {
 
 impl TypedEvent for HandoffStatus {
     const NAME: EventName = EventName::HANDOFF_STATUS;
+}
+
+wire_object! {
+    /// What a user answered when they were asked for consent to a recording: `Sys.ConsentResponseEvent`, from the bot to
+    /// the channel.
+    /// [Reserved events](https://github.com/microsoft/Agents/blob/main/specs/activity/protocol-activity.md#event-activity)
+    pub struct ConsentResponse {
+        /// `True` or `False`, as text.
+        pub consent_value: Option<Scalar> = "consentValue";
+        /// To what: `audio`, `video`, `text`, `screen` or `all`.
+        pub content_type: Option<String> = "contentType" show;
+    }
+}
+
+impl TypedEvent for ConsentResponse {
+    const NAME: EventName = EventName::CONSENT_RESPONSE;
+}
+
+wire_object! {
+    /// A stream of sound or pictures begins: `Media.Start`. Which stream is in the activity's [`StreamInfo`].
+    /// [Media streaming](https://github.com/microsoft/Agents/blob/main/specs/activity/protocol-activity.md#event-activity)
+    ///
+    /// [`StreamInfo`]: crate::StreamInfo
+    pub struct MediaStart {
+        /// `audio` for one.
+        pub media_type: Option<String> = "mediaType" show;
+        /// The MIME type of what comes.
+        pub content_type: Option<String> = "contentType" show;
+    }
+}
+
+impl TypedEvent for MediaStart {
+    const NAME: EventName = EventName::MEDIA_START;
+}
+
+wire_object! {
+    /// A piece of a stream of sound or pictures: `Media.Chunk`. Its place is the number in the activity's
+    /// [`StreamInfo`](crate::StreamInfo). `Media.End`, which ends the stream, has no value.
+    pub struct MediaChunk {
+        /// The MIME type.
+        pub content_type: Option<String> = "contentType" show;
+        /// The piece itself, as a `data:` address in base64.
+        pub content_url: Option<String> = "contentUrl";
+        /// Its length in milliseconds.
+        pub duration_ms: Option<i64> = "durationMs";
+        /// When it was taken.
+        pub timestamp: Option<Timestamp> = "timestamp";
+        /// What was said in it.
+        pub transcription: Option<String> = "transcription";
+    }
+}
+
+impl TypedEvent for MediaChunk {
+    const NAME: EventName = EventName::MEDIA_CHUNK;
 }
 
 wire_object! {

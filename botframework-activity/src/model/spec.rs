@@ -3,7 +3,7 @@
 //! and, for Teams, <https://learn.microsoft.com/microsoftteams/platform/>.
 
 use super::object::WireObject;
-use super::vocabulary::{ActivityType, ContentType, EntityType, InvokeName};
+use super::vocabulary::{ActivityType, ContentType, EntityType, EventName, InvokeName};
 use crate::{ai, card, event, invoke, model::words::Words as _};
 
 /// What is missing in `T`.
@@ -281,4 +281,35 @@ fn invokes() {
     assert_eq!(lost, [""; 0]);
     assert_eq!(uncovered(InvokeName::ALL, &rows, &any), [""; 0]);
     assert_eq!(InvokeName::ALL.len(), 27);
+}
+
+#[test]
+fn events() {
+    let (rows, lost) = rows! {
+        "tokens/response" => event::TokenResponse: "channelId connectionName token expiration";
+        "handoff.status" => event::HandoffStatus: "state message";
+        "application/vnd.microsoft.meetingStart" => event::MeetingStart: "MeetingType Title Id JoinUrl StartTime";
+        "application/vnd.microsoft.meetingEnd" => event::MeetingEnd: "MeetingType Title Id JoinUrl EndTime";
+        "application/vnd.microsoft.meetingParticipantJoin" => event::MeetingParticipantJoin: "members";
+        "application/vnd.microsoft.meetingParticipantLeave" => event::MeetingParticipantLeave: "members";
+        "member" => event::MeetingMember: "user meeting";
+        "presence" => event::MeetingPresence: "inMeeting role";
+        "application/vnd.microsoft.readReceipt" => event::ReadReceipt: "lastReadMessageId";
+        "Sys.ConsentResponseEvent" => event::ConsentResponse: "consentValue contentType";
+        "Media.Start" => event::MediaStart: "mediaType contentType";
+        "Media.Chunk" => event::MediaChunk: "contentType contentUrl durationMs timestamp transcription";
+    };
+    // Their value is any JSON, or there is none: variables of an agent's author, what a hand-off needs, names inside a
+    // process.
+    let any = [
+        "ContinueConversation",
+        "CreateConversation",
+        "handoff.initiate",
+        "agentLifecycle",
+        "pvaSetContext",
+        "startConversation",
+        "Media.End",
+    ];
+    assert_eq!(lost, [""; 0]);
+    assert_eq!(uncovered(EventName::ALL, &rows, &any), [""; 0]);
 }

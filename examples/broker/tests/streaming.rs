@@ -45,6 +45,29 @@ async fn a_long_answer_grows_in_a_personal_chat() {
     assert_eq!(refused.throttled, 0, "never faster than Teams allows");
 }
 
+/// `deliveryMode: stream`, as agents and Copilot Studio ask for it. The sandbox reads the events with a reader of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_a_stream_gets_the_answer_in_the_response() {
+    let sandbox = Sandbox::builder().start().await.unwrap();
+    let broker = Broker::serve(&sandbox, &[], &[]).await;
+    let exchange = chat(&sandbox).say_with(SLOW, json!({"deliveryMode": "stream"})).await;
+    assert!(exchange.answered, "{}", broker.log());
+    assert_eq!(exchange.posted.headers["content-type"], "text/event-stream");
+    let (last, pieces) = exchange.replies.split_last().unwrap();
+    let mut shown = "";
+    for (n, piece) in pieces.iter().enumerate() {
+        let info = &piece.activity["entities"][0];
+        assert_eq!((piece.kind(), &info["type"]), ("typing", &json!("streaminfo")));
+        assert_eq!((&info["streamType"], &info["streamSequence"]), (&json!("streaming"), &json!(n + 1)));
+        assert!(piece.text().len() > shown.len() && piece.text().starts_with(shown), "{}", piece.text());
+        shown = piece.text();
+    }
+    assert!(pieces.len() >= 5, "ten pieces a second at most, and many in an answer: {}", pieces.len());
+    assert_eq!((last.kind(), &last.activity["entities"][0]["streamType"]), ("message", &json!("final")));
+    assert!(last.text().starts_with(shown) && last.text().contains("sandbox agent"), "{}", last.text());
+    assert_eq!(sandbox.requests("POST /connector/**"), 0, "nothing goes by the connector");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_gets_typing_and_one_message() {
     let sandbox = Sandbox::builder().start().await.unwrap();

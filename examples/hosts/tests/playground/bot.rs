@@ -13,6 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use botframework_activity::{
     Activity, ActivityType, CallerAuthenticator, ChannelAuthenticator, ChannelKeys, ConnectorClient, HandlerError,
     InboundRequest, InvokeResponse, MemoryTurnQueue, ModelError, Notice, Outcome, QueueError, RawJson, Turn,
@@ -134,6 +135,13 @@ impl Bot {
             }
         };
         timeout(Duration::from_secs(20), wait).await.expect("no request came")
+    }
+
+    /// The claims of a request's token.
+    pub(crate) fn claims(&self, request: usize) -> Value {
+        let token = self.tokens()[request].clone().expect("the request has a token");
+        let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+        serde_json::from_slice(&claims).unwrap()
     }
 
     /// What every request had for a token.

@@ -11,7 +11,7 @@ use m365_sandbox::{
     Sandbox,
     constants::{BOT_APP_ID, BOT_APP_SECRET, RESOURCE_TENANT},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use tool::Tool;
 
 const CARD: &str = "application/vnd.microsoft.card.adaptive";
@@ -21,7 +21,7 @@ async fn scene() -> (Sandbox, Bot, Tool) {
     let sandbox = Sandbox::builder().start().await.unwrap();
     let bot = Bot::start(&sandbox, Callers::Channel).await;
     sandbox.set_bot_endpoint(&bot.url);
-    let tool = Tool::start(&format!("{}/front/api/messages", sandbox.base_url()), &[]).await;
+    let tool = Tool::start(&format!("{}/front/api/messages", sandbox.base_url())).await;
     (sandbox, bot, tool)
 }
 
@@ -153,48 +153,42 @@ async fn without_the_front_nobody_is_let_in() {
     }
     let sandbox = Sandbox::builder().start().await.unwrap();
     let bot = Bot::start(&sandbox, Callers::Channel).await;
-    let tool = Tool::start(&bot.url, &[]).await;
+    let tool = Tool::start(&bot.url).await;
     tool.say(&tool.personal(), "good morning").await;
     assert_eq!(bot.status_after(0).await, 401);
     assert!(bot.got("message").is_empty());
     assert_eq!(bot.tokens(), [None], "without credentials the tool sends no token");
 }
 
-/// The request of the tool with `--cid --cs --tid`: the same activity, and a token of Entra that the bot's own
-/// application got for itself, as the tool gets it.
-async fn with_credentials(sandbox: &Sandbox, bot: &Bot, service_url: &str) -> u16 {
-    let client = reqwest::Client::new();
-    let form = [
-        ("grant_type", "client_credentials"),
-        ("client_id", BOT_APP_ID),
-        ("client_secret", BOT_APP_SECRET),
-        ("scope", &format!("{BOT_APP_ID}/.default")),
-    ];
-    let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-    let url = format!("{}/entra/{RESOURCE_TENANT}/oauth2/v2.0/token", sandbox.base_url());
-    let kind = ("content-type", "application/x-www-form-urlencoded");
-    let token: Value = client.post(url).header(kind.0, kind.1).body(body).send().await.unwrap().json().await.unwrap();
-    let activity = json!({
-        "type": "message", "id": "1", "text": "good morning", "channelId": "msteams", "serviceUrl": service_url,
-        "from": {"id": "user-id-0", "name": "Alex Wilber"},
-        "conversation": {
-            "id": "c", "conversationType": "personal", "tenantId": "00000000-0000-0000-0000-0000000000001",
-        },
-        "recipient": {"id": "00000000-0000-0000-0000-00000000000011", "name": "Test Bot"},
-        "channelData": {"tenant": {"id": "00000000-0000-0000-0000-0000000000001"}},
-    });
-    let request = client.post(&bot.url).bearer_auth(token["access_token"].as_str().unwrap()).json(&activity);
-    request.send().await.unwrap().status().as_u16()
-}
-
+/// With `--cid --cs --tid` the tool gets a token of Entra for the bot's own application, and demands one of the channel's
+/// from the bot.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_of_the_bots_own_application_is_let_in_by_opt_in_only() {
-    const LOCAL: &str = "http://localhost:9/_connector";
+async fn with_credentials_the_bots_own_application_is_let_in_by_opt_in_only() {
+    if !tool::is_installed() {
+        return;
+    }
     let sandbox = Sandbox::builder().start().await.unwrap();
+    let credentials = ["--cid", BOT_APP_ID, "--cs", BOT_APP_SECRET, "--tid", RESOURCE_TENANT];
+
     let bot = Bot::start(&sandbox, Callers::Channel).await;
-    assert_eq!(with_credentials(&sandbox, &bot, LOCAL).await, 401, "the channel's part knows no such issuer");
+    let tool = Tool::start_with(&bot.url, &credentials, Some(&sandbox)).await;
+    tool.say(&tool.personal(), "good morning").await;
+    assert_eq!(bot.status_after(0).await, 401, "the channel's part knows no such issuer");
+    let claims = bot.claims(0);
+    assert_eq!((&claims["aud"], &claims["azp"]), (&json!(BOT_APP_ID), &json!(BOT_APP_ID)));
+    assert_eq!((&claims["tid"], claims.get("serviceurl")), (&json!(RESOURCE_TENANT), None));
+    drop(tool);
+
     let bot = Bot::start(&sandbox, Callers::Emulator).await;
-    assert_eq!(with_credentials(&sandbox, &bot, LOCAL).await, 200);
-    // Nothing signs the address, so it must be on this machine.
-    assert_eq!(with_credentials(&sandbox, &bot, "https://smba.trafficmanager.net/teams/").await, 403);
+    let mut tool = Tool::start_with(&bot.url, &credentials, Some(&sandbox)).await;
+    tool.say(&tool.personal(), "good morning").await;
+    assert_eq!(bot.status_after(0).await, 200);
+    assert_eq!(tool.message("createMessage").await["text"], "You said: good morning");
+    drop(tool);
+
+    // Nothing signs the service URL, so it must be on this machine.
+    let elsewhere = [&credentials[..], &["--su", "https://smba.trafficmanager.net/teams"]].concat();
+    let tool = Tool::start_with(&bot.url, &elsewhere, Some(&sandbox)).await;
+    tool.say(&tool.personal(), "good morning").await;
+    assert_eq!(bot.status_after(1).await, 403);
 }

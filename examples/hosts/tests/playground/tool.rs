@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use m365_sandbox::{Sandbox, constants::RESOURCE_TENANT};
 use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::{
@@ -16,6 +17,8 @@ use tokio::{
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Where nobody listens.
+const NOBODY: &str = "http://127.0.0.1:9";
 
 /// Ends with the test.
 pub(crate) struct Tool {
@@ -42,12 +45,26 @@ pub(crate) fn is_installed() -> bool {
 
 impl Tool {
     /// Starts it before the bot at this address.
-    pub(crate) async fn start(endpoint: &str, arguments: &[&str]) -> Self {
+    pub(crate) async fn start(endpoint: &str) -> Self {
+        Self::start_with(endpoint, &[], None).await
+    }
+
+    /// Starts it with further arguments; a sandbox is its Entra.
+    pub(crate) async fn start_with(endpoint: &str, arguments: &[&str], entra: Option<&Sandbox>) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         // It leaves logs where it runs.
         let directory = std::env::temp_dir().join(format!("playground-{}-{port}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
-        let child = Command::new("agentsplayground")
+        // Nothing of it leaves this machine, statistics of its use neither.
+        let stays = directory.join("stays.cjs");
+        std::fs::write(&stays, include_str!("stays.cjs")).unwrap();
+        let entra = entra.map_or_else(|| NOBODY.to_owned(), Sandbox::base_url);
+        let mut command = Command::new("agentsplayground");
+        command
+            .env("NODE_OPTIONS", format!("--require {}", stays.display()))
+            .env("ENTRA_STAND_IN", entra)
+            .env("ENTRA_TENANT", RESOURCE_TENANT);
+        let child = command
             .args(["start", "-e", endpoint, "-c", "msteams", "--dt", "-p", &port.to_string()])
             .args(arguments)
             .env("TEAMSAPPTESTER_BROWSER", "none")
