@@ -74,7 +74,7 @@ impl AgentToken {
     fn judge(&self, body: &[u8]) -> Result<InboundRequest, InboundError> {
         let rules = &self.0.policy.0;
         let mut activity = rules.read(body)?;
-        let url = named_service_url(&activity)?;
+        let url = named_service_url(&activity, self.0.service_url.as_ref())?;
         if self.0.service_url.as_ref().is_some_and(|signed| !signed.same_as(&url)) {
             return Err(InboundErrorKind::ServiceUrlMismatch.into());
         }

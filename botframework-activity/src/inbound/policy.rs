@@ -120,10 +120,13 @@ impl Rules {
     }
 }
 
-/// The address that the activity itself names.
-pub(super) fn named_service_url(activity: &Activity) -> Result<ServiceUrl, InboundError> {
+/// The address that the activity itself names; mostly it is the one that was signed, letter by letter.
+pub(super) fn named_service_url(activity: &Activity, signed: Option<&ServiceUrl>) -> Result<ServiceUrl, InboundError> {
     let text = activity.service_url.as_deref().filter(|text| !text.is_empty());
     let text = text.ok_or(InboundErrorKind::MissingServiceUrl)?;
+    if let Some(signed) = signed.filter(|signed| signed.is_written(text)) {
+        return Ok(signed.clone());
+    }
     ServiceUrl::parse(text).map_err(|_| InboundErrorKind::ServiceUrlMismatch.into())
 }
 

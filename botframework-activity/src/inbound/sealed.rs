@@ -106,7 +106,8 @@ impl VerifiedReference {
 
 impl<T: Serialize> Storing<'_, T> {
     fn seal(&self, sealer: &Sealer, place: &Key) -> Result<Vec<u8>, RecordError> {
-        let mut plaintext = vec![JSON_V1];
+        let mut plaintext = Vec::with_capacity(4096);
+        plaintext.push(JSON_V1);
         // serde's message can quote the content, so it is not passed on.
         serde_json::to_writer(&mut plaintext, self).map_err(|_| RecordErrorKind::Unusable)?;
         Ok(sealer.seal(place, &plaintext)?)

@@ -162,6 +162,11 @@ impl ServiceUrl {
         Ok(Self(url))
     }
 
+    /// Whether this text is how the address is written, with or without a slash at the end: then it need not be parsed.
+    pub(super) fn is_written(&self, text: &str) -> bool {
+        text.strip_suffix('/').unwrap_or(text) == self.as_str()
+    }
+
     /// Whether both are one address. The path is compared without regard to case, because the claim that carries it is
     /// written in lower case.
     pub(super) fn same_as(&self, other: &Self) -> bool {
@@ -400,6 +405,19 @@ mod tests {
         ] {
             let url = ServiceUrl::parse(text).unwrap();
             assert_eq!(url.tenant().as_ref().map(TenantId::as_str), tenant, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_like_an_address_parses_to_it() {
+        for text in ["https://smba.trafficmanager.net/Amer/x", "http://127.0.0.1:9", "https://[::1]:5/a"] {
+            let url = ServiceUrl::parse(text).unwrap();
+            for text in [text.to_owned(), format!("{text}/")] {
+                assert!(url.is_written(&text) && ServiceUrl::parse(&text).unwrap().as_str() == url.as_str(), "{text}");
+            }
+            for other in [format!("{text}//"), format!("{text}/?"), text.to_uppercase(), format!(" {text}")] {
+                assert!(!url.is_written(&other), "{other}");
+            }
         }
     }
 

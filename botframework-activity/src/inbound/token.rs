@@ -93,7 +93,7 @@ impl ChannelToken {
         let rules = &self.0.policy.0;
         let mut activity = rules.read(body)?;
         // The activity's own spelling: it has kept the letter case that the claim has lost.
-        let service_url = named_service_url(&activity)?;
+        let service_url = named_service_url(&activity, Some(&*self.0.service_url))?;
         if !service_url.same_as(&self.0.service_url) {
             return Err(InboundErrorKind::ServiceUrlMismatch.into());
         }

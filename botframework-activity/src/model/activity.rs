@@ -178,7 +178,9 @@ impl Activity {
     /// [`ModelErrorKind::Encode`] when [`Activity::extra`] repeats the name of a known member. The
     /// caller's code is at fault.
     pub fn to_json(&self) -> Result<Vec<u8>, ModelError> {
-        serde_json::to_vec(self).map_err(|_| ModelError::encode())
+        let mut json = Vec::with_capacity(1024);
+        serde_json::to_writer(&mut json, self).map_err(|_| ModelError::encode())?;
+        Ok(json)
     }
 }
 

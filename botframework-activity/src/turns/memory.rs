@@ -14,7 +14,10 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{Accepted, End, Lane, Lease, NewTurn, QueueError, QueueErrorKind, TurnId, TurnQueue, queue::LANE_LIMIT};
+use super::{
+    Accepted, End, Lane, Lease, NewTurn, QueueError, QueueErrorKind, TurnId, TurnQueue, queue::LANE_LIMIT,
+    record::Progress,
+};
 use crate::VerifiedActivity;
 
 /// A [`TurnQueue`] in the memory of this process. What it holds is lost with the process.
@@ -132,6 +135,7 @@ struct Entry {
     /// The bytes of both.
     size: usize,
     progress: Option<Bytes>,
+    noted: Option<Arc<Progress>>,
     attempt: u32,
 }
 
@@ -161,6 +165,14 @@ impl MemoryTurnQueue {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// A checkpoint that keeps how far a turn is as it is.
+    pub(super) fn note(&self, lease: &Lease, progress: &Progress) -> Result<(), QueueError> {
+        self.check_size(progress.size())?;
+        let progress = Arc::new(progress.clone());
+        let until = Instant::now() + self.0.limits.lease;
+        self.lock().renew(lease, until, |entry| entry.noted = Some(progress))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -221,7 +233,8 @@ impl TurnQueue for MemoryTurnQueue {
 
     async fn checkpoint(&self, lease: &Lease, progress: Option<Bytes>) -> Result<(), QueueError> {
         self.check_size(progress.as_ref().map_or(0, Bytes::len))?;
-        self.lock().checkpoint(lease, progress, Instant::now() + self.0.limits.lease)
+        let until = Instant::now() + self.0.limits.lease;
+        self.lock().renew(lease, until, |entry| entry.progress = progress.or_else(|| entry.progress.take()))
     }
 
     async fn finish(&self, lease: Lease, end: End) -> Result<(), QueueError> {
@@ -251,7 +264,7 @@ impl State {
         self.bytes = bytes;
         self.seen.remember(name, now + limits.dedupe, limits.remembered);
         let NewTurn { id, lane: name, payload, carried, .. } = turn;
-        let entry = Entry { id, payload, carried, size, progress: None, attempt: 0 };
+        let entry = Entry { id, payload, carried, size, progress: None, noted: None, attempt: 0 };
         match self.lanes.get_mut(&name) {
             Some(lane) => lane.waiting.push_back(entry),
             None => {
@@ -289,21 +302,19 @@ impl State {
         let lease =
             Lease::new(entry.id.clone(), name.clone(), entry.payload.clone(), entry.attempt, fence, limits.lease)
                 .with_progress(entry.progress.clone())
-                .with_carried(entry.carried.clone());
+                .with_own(entry.carried.clone(), entry.noted.clone());
         lane.head = Head::Leased { entry, fence, timer };
         self.timers.insert(timer, name);
         Some(lease)
     }
 
-    fn checkpoint(&mut self, lease: &Lease, progress: Option<Bytes>, until: Instant) -> Result<(), QueueError> {
+    fn renew(&mut self, lease: &Lease, until: Instant, keep: impl FnOnce(&mut Entry)) -> Result<(), QueueError> {
         self.tick(Instant::now());
         self.counter += 1;
         let next = (until, self.counter);
         match self.lanes.get_mut(lease.lane()).map(|lane| &mut lane.head) {
             Some(Head::Leased { entry, fence, timer }) if *fence == lease.fence() => {
-                if progress.is_some() {
-                    entry.progress = progress;
-                }
+                keep(entry);
                 if let Some(name) = self.timers.remove(timer) {
                     self.timers.insert(next, name);
                 }

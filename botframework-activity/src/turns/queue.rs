@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use entra_auth::Namespace;
 
+use super::record::Progress;
 use crate::{ConversationKey, VerifiedActivity};
 
 /// The port for turns that have been accepted and must not be lost: a queue of lanes, one lane a conversation.
@@ -201,6 +202,8 @@ pub struct Lease {
     fence: u64,
     ttl: Duration,
     carried: Option<VerifiedActivity>,
+    /// How far the turn is, for a queue that never leaves this process.
+    noted: Option<Arc<Progress>>,
 }
 
 impl Lease {
@@ -210,13 +213,19 @@ impl Lease {
     /// lease is good without a checkpoint.
     #[must_use]
     pub const fn new(id: TurnId, lane: Lane, payload: Bytes, attempt: u32, fence: u64, ttl: Duration) -> Self {
-        Self { id, lane, payload, progress: None, attempt, fence, ttl, carried: None }
+        Self { id, lane, payload, progress: None, attempt, fence, ttl, carried: None, noted: None }
     }
 
-    /// The same lease with the activity that the turn carried.
-    pub(super) fn with_carried(mut self, carried: Option<VerifiedActivity>) -> Self {
+    /// The same lease with the activity that the turn carried, and how far it is.
+    pub(super) fn with_own(mut self, carried: Option<VerifiedActivity>, noted: Option<Arc<Progress>>) -> Self {
         self.carried = carried;
+        self.noted = noted;
         self
+    }
+
+    /// How far the turn is, when that was kept as it is.
+    pub(super) fn noted(&self) -> Option<&Progress> {
+        self.noted.as_deref()
     }
 
     /// The activity, when the turn carried it as it is.

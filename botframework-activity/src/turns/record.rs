@@ -22,7 +22,7 @@ fn progress_place(lane: &Lane, id: &TurnId) -> Key {
 }
 
 /// How far a turn is.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Progress {
     /// The id of the placeholder that the answer will replace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -42,8 +42,15 @@ pub(super) struct Progress {
 }
 
 impl Progress {
+    /// How many bytes of it others have chosen.
+    pub(super) fn size(&self) -> usize {
+        let answer = self.answer.as_ref().and_then(|answer| answer.text.as_ref()).map_or(0, String::len);
+        answer + self.note.as_ref().map_or(0, |note| note.get().len())
+    }
+
     pub(super) fn seal(&self, sealer: &Sealer, lane: &Lane, id: &TurnId) -> Option<Bytes> {
-        let mut plaintext = vec![JSON_V1];
+        let mut plaintext = Vec::with_capacity(1024);
+        plaintext.push(JSON_V1);
         serde_json::to_writer(&mut plaintext, self).ok()?;
         sealer.seal(&progress_place(lane, id), &plaintext).ok().map(Bytes::from)
     }

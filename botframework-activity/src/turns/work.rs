@@ -295,7 +295,11 @@ impl<'a> Job<'a> {
             tracing::error!(error, "a queued turn cannot be restored");
             End::Dead
         })?;
-        let progress = match lease.progress().map(|sealed| Progress::open(sealed, &shared.sealer, lane, id)) {
+        let progress = match lease.noted() {
+            Some(noted) => Some(Some(noted.clone())),
+            None => lease.progress().map(|sealed| Progress::open(sealed, &shared.sealer, lane, id)),
+        };
+        let progress = match progress {
             None => Progress::default(),
             Some(Some(progress)) => progress,
             Some(None) => {
@@ -576,9 +580,15 @@ impl<'a> Job<'a> {
 
     /// Stores how far the turn is. A queue that cannot be reached does not stop the turn; a lost lease does.
     async fn save(&self) -> Result<(), Lost> {
-        let sealed = self.progress.seal(&self.shared.sealer, self.lease.lane(), self.lease.id());
         let begun = Instant::now();
-        match timeout_at(self.hold.until(), self.shared.queue.checkpoint(self.lease, sealed)).await {
+        let saved = async {
+            if let Some(memory) = &self.shared.memory {
+                return memory.note(self.lease, &self.progress);
+            }
+            let sealed = self.progress.seal(&self.shared.sealer, self.lease.lane(), self.lease.id());
+            self.shared.queue.checkpoint(self.lease, sealed).await
+        };
+        match timeout_at(self.hold.until(), saved).await {
             Ok(Ok(())) => {
                 self.hold.renewed(begun);
                 Ok(())

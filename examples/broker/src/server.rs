@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    body::{Body, to_bytes},
+    body::Body,
     extract::State,
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -184,10 +184,10 @@ async fn receive(bot: &Bot, headers: &HeaderMap, body: Body) -> Result<Answer, R
     };
     tracing::info!(target: "hop", "channel token valid, signed with key {}", token.key_id());
     token.check_content(headers).map_err(|error| refuse(&error))?;
-    let body = match timeout(SLOW, to_bytes(body, token.body_limit() + 1)).await {
-        Ok(Ok(body)) => body,
-        // More than the limit, or a sender that went away and sees no answer.
-        Ok(Err(_)) => return Err(StatusCode::PAYLOAD_TOO_LARGE.into_response()),
+    let body = match timeout(SLOW, read(body, token.body_limit())).await {
+        Ok(Some(body)) => body,
+        // A sender that went away and sees no answer.
+        Ok(None) => return Err(StatusCode::BAD_REQUEST.into_response()),
         Err(_) => return Err(StatusCode::REQUEST_TIMEOUT.into_response()),
     };
     match token.open(&body) {
@@ -199,6 +199,22 @@ async fn receive(bot: &Bot, headers: &HeaderMap, body: Body) -> Result<Answer, R
             Ok(Answer::Received)
         }
     }
+}
+
+/// The body, or as much of it as shows that it is too large.
+///
+/// Each piece is copied out at once: it is a part of a buffer of the connection, which would stay as long as the piece,
+/// and a client that sends single bytes would make the server keep thousands for each.
+async fn read(body: Body, limit: usize) -> Option<Vec<u8>> {
+    let mut chunks = body.into_data_stream();
+    let mut bytes = Vec::new();
+    while bytes.len() <= limit {
+        match chunks.next().await {
+            Some(chunk) => bytes.extend_from_slice(&chunk.ok()?),
+            None => break,
+        }
+    }
+    Some(bytes)
 }
 
 /// Throws away a small body that nobody will read. An answer before its end closes the connection, and a client that is
