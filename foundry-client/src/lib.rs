@@ -32,9 +32,9 @@ pub use citation::{Citation, CitationSource, CitedText};
 pub use client::{
     Agents, CompactResponse, Connections, ConversationFault, Conversations, DangerousFoundryBuilder, Delivery,
     Deployments, Error, ErrorKind, Files, FoundryClient, FoundryClientBuilder, Healed, Items, Limits, ListAgents,
-    ListConversations, ListFiles, ListItems, ListPage, ListResponses, MemoryStores, MissingRole, Order, Paged, Polling,
-    RawAnswer, RawCall, RequestIds, Resource, ResponseStream, Responses, SessionLogs, Sessions, Target, Toolboxes,
-    VectorStores,
+    ListConversations, ListFiles, ListItems, ListPage, ListResponses, ListVersions, MemoryStores, MissingRole, Order,
+    Paged, Polling, RawAnswer, RawCall, RequestIds, Resource, ResponseStream, Responses, SessionLogs, Sessions, Target,
+    Toolboxes, VectorStores,
 };
 pub use content::{Annotation, AnnotationKind, Content, ContentKind};
 pub use conversation::{Conversation, CreateConversation, Deleted, Page};

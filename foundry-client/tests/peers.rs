@@ -26,7 +26,7 @@ use foundry_client::resource::{ConnectionKind, MemoryKind, NewMemoryStore, Remem
 use foundry_client::tool::{FunctionTool, Tool};
 use foundry_client::{
     CompactResponse, CreateConversation, CreateResponse, Decision, FoundryClient, InputContent, InputItem, ListAgents,
-    ListFiles, ListItems, ListPage, Order, RawJson, Role, Target,
+    ListFiles, ListItems, ListPage, ListVersions, Order, RawJson, Role, Target,
 };
 use serde_json::{Value, json};
 use wiremock::matchers::any;
@@ -274,7 +274,7 @@ async fn foundry(cases: &Cases) {
     let version = NewVersion::new(prompt).description("first").metadata("k", "v");
     cases.make("version_create", async |c| c.agents().create_version("helpdesk", &version).await).await;
     cases.make("version_get", async |c| c.agents().version("helpdesk", "1").await).await;
-    cases.make("list_versions", async |c| c.agents().versions("helpdesk", &five()).await).await;
+    cases.make("list_versions", async |c| c.agents().versions("helpdesk", &ListVersions::new().limit(5)).await).await;
     cases.make("version_delete", async |c| c.agents().delete_version("helpdesk", "1", false).await).await;
     cases.make("agent_enable", async |c| c.agents().enable("helpdesk").await).await;
     cases.make("agent_disable", async |c| c.agents().disable("helpdesk").await).await;

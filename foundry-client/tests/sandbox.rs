@@ -15,7 +15,8 @@ use foundry_client::resource::{ConnectionKind, FilePurpose};
 use foundry_client::tools::{ToolError, ToolFunction, ToolLoop, ToolSet};
 use foundry_client::{
     CompactResponse, CreateConversation, CreateResponse, Decision, ErrorKind, FoundryClient, InputItem, ListAgents,
-    ListConversations, ListFiles, ListItems, ListPage, ListResponses, Order, Polling, Resource, ResponseStatus, Target,
+    ListConversations, ListFiles, ListItems, ListPage, ListResponses, ListVersions, Order, Polling, Resource,
+    ResponseStatus, Target,
 };
 use m365_sandbox::{Sandbox, constants};
 
@@ -130,7 +131,7 @@ async fn agents_are_made_changed_used_and_deleted() {
     assert_eq!(agents.create("my-agent", &version).await.unwrap_err().kind(), ErrorKind::Conflict);
     assert_eq!(agents.create_version("my-agent", &version).await.unwrap().version, "2");
     assert_eq!(agents.update("my-agent", &version).await.unwrap().latest.unwrap().version, "3");
-    assert_eq!(agents.versions_all("my-agent", &ListPage::new().limit(1)).collect().await.unwrap().len(), 3);
+    assert_eq!(agents.versions_all("my-agent", &ListVersions::new().limit(1)).collect().await.unwrap().len(), 3);
     agents.delete_version("my-agent", "2", false).await.unwrap();
     assert_eq!(agents.version("my-agent", "2").await.unwrap_err().kind(), ErrorKind::NotFound(Resource::Agent));
 

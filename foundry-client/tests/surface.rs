@@ -18,14 +18,14 @@ use std::time::Duration;
 use common::{PROJECT, Script, Seen, Step, Tokens, answer, sse, with};
 use entra_auth::{ObjectId, TenantId, UserKey};
 use foundry_client::agents::{
-    AgentDefinition, CodeArchive, EndpointChange, Feature, FromManifest, HostedDefinition, NewVersion,
+    AgentDefinition, AgentPatch, CodeArchive, EndpointChange, Feature, FromManifest, HostedDefinition, NewVersion,
     PromptDefinition, Protocol, SchemeKind, WorkflowDefinition,
 };
 use foundry_client::resource::{ConnectionKind, FilePurpose, MemoryKind, NewMemoryStore, Remember};
 use foundry_client::{
     CompactResponse, CreateConversation, CreateResponse, Error, ErrorKind, FoundryClient, InputItem, ListAgents,
-    ListConversations, ListFiles, ListItems, ListPage, ListResponses, Order, Polling, RawCall, Resource,
-    ResponseStatus, Target,
+    ListConversations, ListFiles, ListItems, ListPage, ListResponses, ListVersions, Order, Polling, RawCall, RawJson,
+    Resource, ResponseStatus, Target,
 };
 use http::Method;
 use serde_json::{Value, json};
@@ -72,6 +72,9 @@ async fn conversations() {
     let list = sent(PAGE, async |c| c.conversations().list(&query).await).await;
     let path = "/openai/v1/conversations?agent_name=a&agent_id=a%3A1&limit=2&order=asc&after=c";
     is(&list, "GET", path, Value::Null);
+    let create = sent(PAGE, async |c| c.items("conv_1").create_with([InputItem::user_text("x")], &["a.b"]).await).await;
+    let user = json!({"type": "message", "role": "user", "content": [{"type": "input_text", "text": "x"}]});
+    is(&create, "POST", "/openai/v1/conversations/conv_1/items?include%5B%5D=a.b", json!({"items": [user]}));
     let item = sent(MESSAGE, async |c| c.items("conv_1").get("msg_1").await).await;
     is(&item, "GET", "/openai/v1/conversations/conv_1/items/msg_1", Value::Null);
     let delete = sent(CONVERSATION, async |c| c.items("conv_1").delete("msg_1").await).await;
@@ -139,7 +142,7 @@ async fn agents() {
         "container_configuration": {"image": "r/i:t"},
         "protocol_versions": [{"protocol": "responses", "version": "2.0.0"}]});
     is(&create, "POST", "/agents/a/versions?api-version=v1", json!({"definition": definition, "draft": true}));
-    let list = sent(PAGE, async |c| c.agents().versions("a", &ListPage::new().limit(1)).await).await;
+    let list = sent(PAGE, async |c| c.agents().versions("a", &ListVersions::new().limit(1)).await).await;
     is(&list, "GET", "/agents/a/versions?api-version=v1&limit=1", Value::Null);
     let get = sent(VERSION, async |c| c.agents().version("a", "1").await).await;
     is(&get, "GET", "/agents/a/versions/1?api-version=v1", Value::Null);
@@ -154,6 +157,28 @@ async fn agents() {
     is(&disable, "POST", "/agents/a:disable?api-version=v1", Value::Null);
     let error = Script::new([]).client().agents().enable("a:disable").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_else_an_agent_has_is_written() {
+    let version = NewVersion::new(PromptDefinition::new("m")).draft(true).blueprint("b-1");
+    let create = sent(VERSION, async |c| c.agents().create_version("a", &version).await).await;
+    let reference = json!({"type": "ManagedAgentIdentityBlueprint", "blueprint_id": "b-1"});
+    let body = json!({"definition": {"kind": "prompt", "model": "m"}, "draft": true, "blueprint_reference": reference});
+    is(&create, "POST", "/agents/a/versions?api-version=v1", body);
+    let card = RawJson::from_value(&json!({"name": "x"})).unwrap();
+    let change = AgentPatch::new().card(card).digital_worker_type("autopilot");
+    let patch = sent(AGENT, async |c| c.agents().patch("a", &change).await).await;
+    is(
+        &patch,
+        "PATCH",
+        "/agents/a?api-version=v1",
+        json!({"agent_card": {"name": "x"}, "digital_worker_type": "autopilot"}),
+    );
+    assert_eq!(patch.headers["content-type"], "application/merge-patch+json");
+    let query = ListVersions::new().limit(5).include_drafts(true);
+    let drafts = sent(PAGE, async |c| c.agents().versions("a", &query).await).await;
+    is(&drafts, "GET", "/agents/a/versions?api-version=v1&limit=5&include_drafts=true", Value::Null);
 }
 
 #[tokio::test(start_paused = true)]

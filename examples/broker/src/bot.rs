@@ -290,7 +290,9 @@ impl Desk {
         if answer.said.asks() {
             let cards = self.questions.ask(turn, &answer).await?;
             if cards.is_empty() {
-                message.text = Some(words::NOBODY.to_owned());
+                let said = message.text.take().filter(|text| text != words::QUESTION);
+                let before = said.map(|text| format!("{text}\n\n")).unwrap_or_default();
+                message.text = Some(before + words::NOBODY);
             }
             for card in &cards {
                 message = message.with_card(card)?;

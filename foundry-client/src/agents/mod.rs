@@ -17,7 +17,7 @@ pub use endpoint::{
 
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
-pub use crate::client::{CodeArchive, FromManifest, NewVersion};
+pub use crate::client::{AgentPatch, CodeArchive, FromManifest, NewVersion};
 use crate::loose::{self, null_default};
 use crate::raw::RawJson;
 use crate::vocabulary::vocabulary;
@@ -112,6 +112,16 @@ pub struct Agent {
     pub instance_identity: Option<AgentIdentity>,
     /// The blueprint of that identity.
     pub blueprint: Option<AgentIdentity>,
+    /// The id of the blueprint that the agent was made with.
+    pub blueprint_id: Option<String>,
+    /// How far a change of the agent is.
+    pub configuration_state: Option<String>,
+    /// Who decided about the state, for example an administrator.
+    pub state_source: Option<String>,
+    /// What kind of digital worker it is.
+    pub digital_worker_type: Option<String>,
+    /// What other agents are told about this one: a card of the A2A protocol.
+    pub card: Option<RawJson>,
     raw: RawJson,
 }
 
@@ -202,6 +212,21 @@ impl<'de> Deserialize<'de> for Agent {
             instance_identity: Option<AgentIdentity>,
             #[serde(default)]
             blueprint: Option<AgentIdentity>,
+            #[serde(default, deserialize_with = "null_default")]
+            blueprint_reference: BlueprintReference,
+            #[serde(default, deserialize_with = "loose::text")]
+            configuration_state: Option<String>,
+            #[serde(default, deserialize_with = "loose::text")]
+            state_source: Option<String>,
+            #[serde(default, deserialize_with = "loose::text")]
+            digital_worker_type: Option<String>,
+            #[serde(default)]
+            agent_card: Option<RawJson>,
+        }
+        #[derive(Default, Deserialize)]
+        struct BlueprintReference {
+            #[serde(default, deserialize_with = "loose::text")]
+            blueprint_id: Option<String>,
         }
         #[derive(Default, Deserialize)]
         struct Versions {
@@ -218,6 +243,11 @@ impl<'de> Deserialize<'de> for Agent {
             endpoint: wire.agent_endpoint,
             instance_identity: wire.instance_identity,
             blueprint: wire.blueprint,
+            blueprint_id: wire.blueprint_reference.blueprint_id,
+            configuration_state: wire.configuration_state,
+            state_source: wire.state_source,
+            digital_worker_type: wire.digital_worker_type,
+            card: wire.agent_card,
             raw,
         })
     }
@@ -280,13 +310,21 @@ mod tests {
                 "created_at": 1_795_341_600, "definition": {"kind": "prompt", "model": "gpt-4.1"}, "metadata": {"k": "v"},
                 "agent_guid": "g", "draft": null}},
             "agent_endpoint": {"protocol_configuration": {"responses": {}}, "publish_approval_status": "pending"},
-            "instance_identity": {"client_id": "c", "principal_id": "p", "status": "active"}, "blueprint": null
+            "instance_identity": {"client_id": "c", "principal_id": "p", "status": "active"}, "blueprint": null,
+            "blueprint_reference": {"type": "ManagedAgentIdentityBlueprint", "blueprint_id": "b"}, "agent_card": {"name": "x"},
+            "configuration_state": "succeeded", "state_source": "user", "digital_worker_type": 5
         }))
         .unwrap();
         let latest = agent.latest.as_ref().unwrap();
         assert_eq!((latest.version.as_str(), latest.status.clone().unwrap()), ("2", VersionStatus::ACTIVE));
         assert_eq!((latest.metadata["k"].as_str(), latest.created_at), ("v", Some(1_795_341_600)));
         assert_eq!((agent.bot_app_id(), agent.approval_status()), (Some("c"), Some(&ApprovalStatus::PENDING)));
+        assert_eq!((agent.blueprint_id.as_deref(), agent.state_source.as_deref()), (Some("b"), Some("user")));
+        assert_eq!(
+            (agent.configuration_state.as_deref(), agent.digital_worker_type.as_deref()),
+            (Some("succeeded"), None)
+        );
+        assert_eq!(agent.card.as_ref().unwrap().as_str(), r#"{"name":"x"}"#);
         assert!(agent.raw().as_str().contains("brand_new"));
         assert!(serde_json::from_value::<Agent>(json!({"object": "agent"})).is_err());
     }

@@ -12,9 +12,10 @@ use crate::client::Shared;
 use crate::client::call::Call;
 use crate::client::classify::Operation;
 use crate::client::error::{Error, Resource};
-use crate::client::lists::{ListAgents, ListPage};
+use crate::client::lists::{ListAgents, ListVersions};
 use crate::client::page::Paged;
 use crate::conversation::{Deleted, Page};
+use crate::raw::RawJson;
 
 const fn operation(name: &'static str) -> Operation {
     Operation::Plain(name, Resource::Agent)
@@ -41,6 +42,53 @@ pub(crate) struct Version<'a> {
     metadata: &'a BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     draft: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blueprint_reference: Option<Blueprint<'a>>,
+}
+
+/// The blueprint of an agent's identity, by its id.
+#[derive(Serialize)]
+struct Blueprint<'a> {
+    r#type: &'static str,
+    blueprint_id: &'a str,
+}
+
+/// What can be changed about an agent beside its versions; see [`Agents::patch`]. What is not set stays.
+#[derive(Clone, Debug, Default, Serialize)]
+#[must_use]
+pub struct AgentPatch {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent_endpoint: Option<AgentEndpoint>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent_card: Option<RawJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digital_worker_type: Option<String>,
+}
+
+impl AgentPatch {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How the agent is reached. The service replaces protocols and authorization schemes as a whole: give all that shall
+    /// stay, or use [`Agents::update_endpoint`].
+    pub fn endpoint(mut self, endpoint: AgentEndpoint) -> Self {
+        self.agent_endpoint = Some(endpoint);
+        self
+    }
+
+    /// What other agents are told about this one: a card of the A2A protocol.
+    pub fn card(mut self, card: RawJson) -> Self {
+        self.agent_card = Some(card);
+        self
+    }
+
+    /// What kind of digital worker it is; needs [`Feature::DIGITAL_WORKER`](crate::agents::Feature::DIGITAL_WORKER).
+    pub fn digital_worker_type(mut self, kind: impl Into<String>) -> Self {
+        self.digital_worker_type = Some(kind.into());
+        self
+    }
 }
 
 /// A new agent, or a new version of one.
@@ -56,12 +104,19 @@ pub struct NewVersion {
     description: Option<String>,
     metadata: BTreeMap<String, String>,
     draft: Option<bool>,
+    blueprint: Option<String>,
 }
 
 impl NewVersion {
     /// Made of this definition.
     pub fn new(definition: impl Into<AgentDefinition>) -> Self {
-        Self { definition: definition.into(), description: None, metadata: BTreeMap::new(), draft: None }
+        Self {
+            definition: definition.into(),
+            description: None,
+            metadata: BTreeMap::new(),
+            draft: None,
+            blueprint: None,
+        }
     }
 
     /// For people.
@@ -82,9 +137,17 @@ impl NewVersion {
         self
     }
 
+    /// The blueprint that the agent's identity is made from, by its id.
+    pub fn blueprint(mut self, id: impl Into<String>) -> Self {
+        self.blueprint = Some(id.into());
+        self
+    }
+
     pub(crate) fn body<'a>(&'a self, name: Option<&'a str>) -> Version<'a> {
-        let Self { definition, description, metadata, draft } = self;
-        Version { name, definition, description: description.as_deref(), metadata, draft: *draft }
+        let Self { definition, description, metadata, draft, blueprint } = self;
+        let reference = |id| Blueprint { r#type: "ManagedAgentIdentityBlueprint", blueprint_id: id };
+        let blueprint_reference = blueprint.as_deref().map(reference);
+        Version { name, definition, description: description.as_deref(), metadata, draft: *draft, blueprint_reference }
     }
 }
 
@@ -174,16 +237,16 @@ impl Agents {
     /// # Errors
     ///
     /// See [`ErrorKind`](crate::ErrorKind). Passing failures are repeated.
-    pub async fn versions(&self, name: &str, query: &ListPage) -> Result<Page<AgentVersion>, Error> {
+    pub async fn versions(&self, name: &str, query: &ListVersions) -> Result<Page<AgentVersion>, Error> {
         self.0.fetch(self.versions_call(name, query)?).await
     }
 
     /// All versions of an agent, page by page.
-    pub fn versions_all(&self, name: &str, query: &ListPage) -> Paged<AgentVersion> {
+    pub fn versions_all(&self, name: &str, query: &ListVersions) -> Paged<AgentVersion> {
         Paged::new(&self.0, self.versions_call(name, query))
     }
 
-    fn versions_call(&self, name: &str, query: &ListPage) -> Result<Call, Error> {
+    fn versions_call(&self, name: &str, query: &ListVersions) -> Result<Call, Error> {
         let call = self.call("list_agent_versions", Method::GET, &["agents", name, "versions"])?;
         Ok(call.query(query.0.iter()))
     }
@@ -260,12 +323,17 @@ impl Agents {
     ///
     /// See [`ErrorKind`](crate::ErrorKind). Passing failures are repeated.
     pub async fn patch_endpoint(&self, name: &str, endpoint: &AgentEndpoint) -> Result<Agent, Error> {
-        #[derive(Serialize)]
-        struct Patch<'a> {
-            agent_endpoint: &'a AgentEndpoint,
-        }
+        self.patch(name, &AgentPatch::new().endpoint(endpoint.clone())).await
+    }
+
+    /// Changes an agent beside its versions. `PATCH {project}/agents/{name}` as a merge patch.
+    ///
+    /// # Errors
+    ///
+    /// See [`ErrorKind`](crate::ErrorKind). Passing failures are repeated.
+    pub async fn patch(&self, name: &str, change: &AgentPatch) -> Result<Agent, Error> {
         let call = self.call("patch_agent", Method::PATCH, &["agents", name])?.merge_patch();
-        self.0.fetch(call.json(&Patch { agent_endpoint: endpoint })?).await
+        self.0.fetch(call.json(change)?).await
     }
 
     fn call(&self, name: &'static str, method: Method, path: &[&str]) -> Result<Call, Error> {

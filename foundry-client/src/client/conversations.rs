@@ -141,6 +141,19 @@ impl Items {
     /// See [`ErrorKind`]; [`ErrorKind::InvalidRequest`] without sending anything for no items or more than 20. Repeated
     /// only when the service did not act.
     pub async fn create(&self, items: impl IntoIterator<Item = InputItem> + Send) -> Result<Page<Item>, Error> {
+        self.create_with(items, &[]).await
+    }
+
+    /// As [`create`](Self::create), with additional parts in the answer, for example `file_search_call.results`.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create).
+    pub async fn create_with(
+        &self,
+        items: impl IntoIterator<Item = InputItem> + Send,
+        include: &[&str],
+    ) -> Result<Page<Item>, Error> {
         #[derive(Serialize)]
         struct Request {
             items: Vec<InputItem>,
@@ -150,7 +163,8 @@ impl Items {
             return Err(Error::new(ErrorKind::InvalidRequest));
         }
         let path = ["conversations", &self.conversation, "items"];
-        self.shared.fetch(self.shared.openai(Operation::CreateItems, Method::POST, &path)?.json(&request)?).await
+        let call = self.shared.openai(Operation::CreateItems, Method::POST, &path)?.json(&request)?;
+        self.shared.fetch(call.query(include.iter().map(|part| ("include[]", *part)))).await
     }
 
     /// One page of the conversation's items.

@@ -147,6 +147,20 @@ list_query! {
 }
 
 list_query! {
+    /// Which versions of an agent to list.
+    ListVersions {} {}
+}
+
+impl ListVersions {
+    /// Whether drafts are listed too. The service's default is to leave them out.
+    #[must_use]
+    pub fn include_drafts(mut self, include: bool) -> Self {
+        self.0.set("include_drafts", include.to_string());
+        self
+    }
+}
+
+list_query! {
     /// Which entries to list, where there is nothing to choose but the page.
     ListPage {} {}
 }

@@ -33,7 +33,7 @@ use entra_auth::{Audience, BuildError, Clock, HttpTransport, RetryPolicy, Scopes
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 pub use agent_sources::{CodeArchive, FromManifest};
-pub use agents::{Agents, NewVersion};
+pub use agents::{AgentPatch, Agents, NewVersion};
 #[cfg(feature = "arm")]
 pub use arm::{ArmClient, ArmClientBuilder, ArmResource, AuthProvider, BotSpec, NameAvailability, OAuthConnectionSpec};
 pub use builder::{DangerousFoundryBuilder, FoundryClientBuilder, Limits};
@@ -41,7 +41,7 @@ pub use conversations::{Conversations, Items};
 pub use endpoint::Target;
 pub use error::{Delivery, Error, ErrorKind, MissingRole, RequestIds, Resource};
 pub use heal::{ConversationFault, Healed};
-pub use lists::{ListAgents, ListConversations, ListFiles, ListItems, ListPage, ListResponses, Order};
+pub use lists::{ListAgents, ListConversations, ListFiles, ListItems, ListPage, ListResponses, ListVersions, Order};
 pub use page::Paged;
 #[cfg(feature = "publish")]
 pub use publish::{ActivityAccess, Microsoft365, PublishDefaults, PublishRequest, PublishScope, Published};
