@@ -410,7 +410,8 @@ pub(crate) fn is_passing(error: &SendError) -> bool {
     error.stream_refusal().is_none() && (error.is_retryable() || error.delivery() == Delivery::Ambiguous)
 }
 
-#[cfg(all(test, feature = "turns"))]
+#[cfg(test)]
+#[cfg(feature = "turns")]
 mod tests {
     use serde_json::{Value, json};
 
