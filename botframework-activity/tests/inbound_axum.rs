@@ -113,3 +113,26 @@ async fn a_slow_body_is_408() {
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
     assert!(started.elapsed() < Duration::from_secs(29));
 }
+
+/// Answers that stream are a response of axum as they are.
+#[cfg(feature = "connector")]
+#[tokio::test]
+async fn events_are_a_response() {
+    use axum::response::IntoResponse;
+    use botframework_activity::{Activity, ReplyEvents};
+
+    let (replies, events) = ReplyEvents::channel();
+    let response = events.into_response();
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let body = tokio::spawn(axum::body::to_bytes(response.into_body(), 1 << 20));
+    replies.send(&Activity::message("one")).await.unwrap();
+    replies.send(&Activity::message("two")).await.unwrap();
+    drop(replies);
+    let body = String::from_utf8(body.await.unwrap().unwrap().to_vec()).unwrap();
+    let texts: Vec<_> = body
+        .split_terminator("\r\n\r\n")
+        .map(|event| event.strip_prefix("event: activity\r\ndata: ").unwrap())
+        .map(|data| serde_json::from_str::<serde_json::Value>(data).unwrap()["text"].clone())
+        .collect();
+    assert_eq!(texts, ["one", "two"]);
+}

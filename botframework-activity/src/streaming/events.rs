@@ -71,6 +71,18 @@ impl ReplyEvents {
         (ReplySender(sender), Self(events))
     }
 
+    /// The whole response to an invoke with `deliveryMode: stream` that says nothing else. The status of the response
+    /// itself is 200; that of the invoke is in its one event.
+    ///
+    /// # Errors
+    ///
+    /// [`ReplyError::NotJson`].
+    pub fn of_invoke(response: &InvokeResponse) -> Result<Self, ReplyError> {
+        let (replies, events) = Self::channel();
+        let _ = replies.0.try_send(invoke_event(response)?); // there is room for the first
+        Ok(events)
+    }
+
     /// The next event, as bytes; `None` at the end.
     pub async fn next(&mut self) -> Option<Bytes> {
         poll_fn(|context| self.0.poll_recv(context)).await
@@ -108,8 +120,7 @@ impl ReplySender {
     ///
     /// As [`ReplySender::send`].
     pub async fn respond(self, response: &InvokeResponse) -> Result<(), ReplyError> {
-        let json = serde_json::to_vec(response).map_err(|_| ReplyError::NotJson)?;
-        self.0.send(event("invokeResponse", json)).await.map_err(|_| ReplyError::Gone)
+        self.0.send(invoke_event(response)?).await.map_err(|_| ReplyError::Gone)
     }
 
     /// Returns when nobody reads any more.
@@ -134,6 +145,10 @@ impl fmt::Debug for ReplySender {
 
 fn activity_event(activity: &Activity) -> Result<Bytes, ReplyError> {
     activity.to_json().map(|json| event("activity", json)).map_err(|_| ReplyError::NotJson)
+}
+
+fn invoke_event(response: &InvokeResponse) -> Result<Bytes, ReplyError> {
+    serde_json::to_vec(response).map(|json| event("invokeResponse", json)).map_err(|_| ReplyError::NotJson)
 }
 
 /// One event with one line of data. Raw members may hold line breaks, which in JSON are nothing but space.
@@ -165,6 +180,13 @@ mod tests {
         assert_eq!(sent, serde_json::from_str::<serde_json::Value>(incoming).unwrap());
         let last = events.next().await.unwrap();
         assert_eq!(last, "event: invokeResponse\r\ndata: {\"status\":412,\"body\":[\"x\"]}\r\n\r\n");
+        assert_eq!(events.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn the_answer_of_an_invoke_may_be_the_only_event() {
+        let mut events = ReplyEvents::of_invoke(&InvokeResponse::not_implemented()).unwrap();
+        assert_eq!(events.next().await.unwrap(), "event: invokeResponse\r\ndata: {\"status\":501}\r\n\r\n");
         assert_eq!(events.next().await, None);
     }
 

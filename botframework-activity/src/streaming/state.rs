@@ -411,6 +411,7 @@ pub(crate) fn is_passing(error: &SendError) -> bool {
 }
 
 #[cfg(test)]
+#[cfg(feature = "turns")]
 mod tests {
     use serde_json::{Value, json};
 

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use botframework_activity::{
     Activity, ActivityType, ChannelAuthenticator, ChannelKeys, ChannelToken, ConnectorClient, DeliveryMode,
-    ExpectedReplies, InboundError, ReplyEvents,
+    ExpectedReplies, InboundError, InvokeResponse, ReplyEvents,
 };
 use bytes::Bytes;
 use entra_auth::{
@@ -127,8 +127,12 @@ pub(crate) async fn answer(bot: &Bot, token: &ChannelToken, body: &[u8]) -> Answ
         Ok(activity) => activity,
         Err(error) => return refusal(&error),
     };
+    let streams = activity.delivery_mode == Some(DeliveryMode::STREAM);
     if activity.kind == ActivityType::INVOKE {
-        return status(StatusCode::NOT_IMPLEMENTED);
+        return match ReplyEvents::of_invoke(&InvokeResponse::not_implemented()) {
+            Ok(events) if streams => Answer { body: Content::Events(events), ..status(StatusCode::OK) },
+            _ => status(StatusCode::NOT_IMPLEMENTED),
+        };
     }
     if activity.kind != ActivityType::MESSAGE {
         return status(StatusCode::OK);
@@ -139,7 +143,7 @@ pub(crate) async fn answer(bot: &Bot, token: &ChannelToken, body: &[u8]) -> Answ
         replies.activities.push(echo);
         return Answer { body: serde_json::to_vec(&replies).unwrap_or_default().into(), ..status(StatusCode::OK) };
     }
-    if activity.delivery_mode == Some(DeliveryMode::STREAM) {
+    if streams {
         let (replies, events) = ReplyEvents::channel();
         // There is room for some events before anybody reads.
         let _ = replies.send(&echo).await;

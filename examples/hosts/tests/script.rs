@@ -201,6 +201,9 @@ async fn drive(name: &'static str) {
     assert_eq!((exchange.posted.status, exchange.text().as_str()), (200, "You said: hello"), "{name}");
     assert_eq!(exchange.posted.headers["content-type"], "text/event-stream", "{name}");
     assert_eq!(sandbox.teams().counters().creates, before, "{name}");
+    let invoke = chat.post("invoke", json!({"name": "x", "deliveryMode": "stream"})).await;
+    assert_eq!((invoke.status, invoke.text().starts_with("event: invokeResponse\r\ndata: ")), (200, true), "{name}");
+    assert!(invoke.text().contains(r#""status":501"#), "{name}");
     assert_eq!(cases + 3, 20, "the script has twenty cases");
     let health = host.url.replace("/bots/echo/api/messages", "/healthz");
     assert_eq!(Client::new().get(health).send().await.unwrap().status(), 200, "{name}");
