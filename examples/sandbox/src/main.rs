@@ -18,6 +18,9 @@ struct Arguments {
     /// Speak TLS at https://localhost with a CA made at start
     #[arg(long)]
     tls: bool,
+    /// The bot is a managed identity of the machine: no registration, no secret
+    #[arg(long)]
+    managed_identity: bool,
     /// Where the bot listens
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:3978/api/messages")]
     bot: Url,
@@ -27,7 +30,9 @@ struct Arguments {
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let bot = arguments.bot.as_str();
-    let sandbox = match Sandbox::builder().port(arguments.port).tls(arguments.tls).bot_endpoint(bot).start().await {
+    let builder = Sandbox::builder().port(arguments.port).tls(arguments.tls).bot_endpoint(bot);
+    let builder = if arguments.managed_identity { builder.bot_as_managed_identity() } else { builder };
+    let sandbox = match builder.start().await {
         Ok(sandbox) => sandbox,
         Err(error) => {
             let advice = match error.kind() {

@@ -74,6 +74,13 @@ async fn with_tls() {
 }
 
 #[test]
+fn a_bot_without_secret() {
+    let (_program, exports, _) = start(&["--managed-identity"]);
+    assert!(exports["AZURE_POD_IDENTITY_AUTHORITY_HOST"].starts_with("http://127.0.0.1:"));
+    assert!(!exports.contains_key("BOT_APP_PASSWORD") && exports["BOT_SSO_APP_ID"] != exports["BOT_APP_ID"]);
+}
+
+#[test]
 fn a_taken_port_is_an_error() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
