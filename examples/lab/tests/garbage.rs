@@ -81,7 +81,7 @@ gates! {
 
 #[track_caller]
 fn fails(make: MakeGate, why: &str) -> Outcome {
-    let outcome = garbage::check(&Options::short().with("n", "12000"), make).unwrap();
+    let outcome = garbage::check(&Options::short().with("n", "8000"), make).unwrap();
     assert!(outcome.failed().iter().any(|failed| failed.contains(why)), "not caught: {}", outcome.line("garbage"));
     outcome
 }

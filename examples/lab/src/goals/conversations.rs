@@ -18,13 +18,13 @@ use crate::{
 };
 
 /// How many turns are measured in a round, for each number of conversations.
-pub const TURNS: Setting = Setting::new("turns", "4000", "300");
+pub const TURNS: Setting = Setting::new("turns", "4000", "200");
 /// How many rounds.
 pub const ROUNDS: Setting = Setting::new("rounds", "7", "3");
 /// The number of conversations that is measured against a few.
-pub const MANY: Setting = Setting::new("many", "10000", "2000");
+pub const MANY: Setting = Setting::new("many", "10000", "1500");
 /// A number that is printed besides.
-pub const VERY_MANY: Setting = Setting::new("very-many", "100000", "4000");
+pub const VERY_MANY: Setting = Setting::new("very-many", "100000", "2000");
 
 const FEW: usize = 200;
 const RATIO: f64 = 1.2;
@@ -216,8 +216,8 @@ mod tests {
     #[test]
     fn the_bot_of_the_crates_holds_and_one_that_looks_through_all_does_not() {
         let outcome = run(&Options::short()).unwrap();
-        // A short round is too short for a ratio that means something on a busy machine; it must only come to its end.
-        assert!(outcome.detail("cpu_us_a_turn").is_some(), "{outcome:?}");
+        // A short round on a busy machine has five times the room.
+        assert!(outcome.value().as_f64().unwrap() < 1.0 + 5.0 * (RATIO - 1.0), "{outcome:?}");
         let scans: MakeBot = || Ok(Arc::new(Scans::default()));
         let outcome = check(&Options::short(), scans).unwrap();
         assert!(!outcome.passes(), "{outcome:?}");

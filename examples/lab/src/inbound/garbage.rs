@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// How many requests.
-pub const REQUESTS: Setting = Setting::new("n", "5000000", "40000");
+pub const REQUESTS: Setting = Setting::new("n", "5000000", "16000");
 
 const MIB: usize = 1 << 20;
 const GROWTH: usize = 4 * MIB;
