@@ -148,8 +148,8 @@ impl FoundryClient {
         self.0.endpoint.target()
     }
 
-    /// The same client for one user: conversations and responses carry `x-ms-user-identity`, so that the service keeps
-    /// what belongs to one user from the others.
+    /// The same client for one user: conversations, responses and sessions carry `x-ms-user-identity`, so that the service
+    /// keeps what belongs to one user from the others.
     ///
     /// The value is `tenant:object id`. The identity of the client needs the data action
     /// `Microsoft.CognitiveServices/accounts/AIServices/agents/endpoints/UserIdentityImpersonation/action`, which no
