@@ -63,7 +63,9 @@ async fn who_asks_for_a_stream_gets_the_answer_in_the_response() {
         shown = piece.text();
     }
     assert!(pieces.len() >= 5, "ten pieces a second at most, and many in an answer: {}", pieces.len());
-    assert_eq!((last.kind(), &last.activity["entities"][0]["streamType"]), ("message", &json!("final")));
+    let entities = last.activity["entities"].as_array().unwrap();
+    let info = entities.iter().find(|entity| entity["type"] == "streaminfo").unwrap_or_else(|| panic!("{entities:#?}"));
+    assert_eq!((last.kind(), &info["streamType"]), ("message", &json!("final")));
     assert!(last.text().starts_with(shown) && last.text().contains("sandbox agent"), "{}", last.text());
     assert_eq!(sandbox.requests("POST /connector/**"), 0, "nothing goes by the connector");
 }
