@@ -7,12 +7,13 @@ mod support;
 
 use std::time::Duration;
 
+use lab::processes::Redis;
 use m365_sandbox::{
     Author, Conversation, Entry, Exchange, Fault, Sandbox,
     constants::{USER_ONE, USER_TWO},
 };
 use serde_json::{Value, json};
-use support::{Broker, CONVERSATIONS, ITEMS, PLACEHOLDER, RESPONSES, chat};
+use support::{Broker, CONVERSATIONS, ITEMS, PLACEHOLDER, RESPONSES, chat, redis};
 use tokio::time::sleep;
 
 const PICTURE: &str = "GET /connector/{region}/{tenant}/v3/attachments/{attachment}/views/{view}";
@@ -215,6 +216,65 @@ async fn a_decision_that_did_not_arrive_can_be_given_again() {
     assert!(press(&chat, &chat, "Approve").await.text().starts_with("Sorry"));
     sandbox.clear_faults();
     assert!(press(&chat, &chat, "Approve").await.text().contains("1 ticket"), "{}", broker.log());
+}
+
+/// Settings for state that outlives the process.
+fn shared(redis: &Redis) -> [(&'static str, String); 3] {
+    let lease = ("TURN_LEASE_SECONDS", "2".to_owned());
+    [("REDIS_URL", redis.url()), ("STORE_ENCRYPTION_KEY", Redis::KEYS.to_owned()), lease]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_outlives_the_process_that_asked_it() {
+    let Some(redis) = redis() else { return };
+    let sandbox = Sandbox::builder().start().await.unwrap();
+    let settings = shared(&redis);
+    let changes = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let first = Broker::serve(&sandbox, &changes, &[]).await;
+    let group = sandbox.teams().user(USER_ONE).group("team", &[USER_TWO]);
+    assert!(group.say(APPROVAL).await.answered, "{}", first.log());
+    drop(first);
+    let second = Broker::serve(&sandbox, &changes, &[]).await;
+    let other = sandbox.teams().user(USER_TWO).group("team", &[USER_ONE]);
+    assert!(press(&group, &other, "Approve").await.text().contains("Only the person"), "{}", second.log());
+    assert!(press(&group, &group, "Approve").await.text().contains("1 ticket"), "{}", second.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_response_that_a_dead_process_began_is_heard_by_the_next_one() {
+    let Some(redis) = redis() else { return };
+    let sandbox = Sandbox::builder().start().await.unwrap();
+    let settings = shared(&redis);
+    let changes = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let first = Broker::serve(&sandbox, &changes, &[]).await;
+    let chat = chat(&sandbox);
+    let posted = chat.post("message", json!({"text": "sandbox:slow-agent My name is Ada"})).await;
+    assert_eq!(posted.status, 200);
+    // The answer grows, so its response is known; then the process dies.
+    let streams = |chat: &Conversation| chat.transcript().iter().any(|entry| entry.streaming);
+    for _ in 0..200 {
+        if streams(&chat) {
+            break;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert!(streams(&chat), "{}", first.log());
+    drop(first);
+    let second = Broker::serve(&sandbox, &changes, &[]).await;
+    let said = |chat: &Conversation| {
+        let entries = chat.transcript();
+        let mine = entries.iter().filter(|entry| entry.author == Author::Bot && !entry.streaming);
+        mine.filter(|entry| entry.text().contains("Noted: “My name is Ada”")).count()
+    };
+    for _ in 0..400 {
+        if said(&chat) > 0 {
+            break;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(said(&chat), 1, "{}", second.log());
+    assert_eq!((sandbox.requests(RESPONSES), sandbox.requests(ITEMS)), (1, 1), "the agent was asked once");
+    assert!(sandbox.requests(RESUMED) >= 1 && sandbox.requests(CANCELLED) == 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
