@@ -64,8 +64,13 @@ impl TurnId {
     /// The name of the turn that answers this activity; `None` when the activity has no id.
     #[must_use]
     pub fn of(activity: &VerifiedActivity) -> Option<Self> {
+        Self::within(&activity.conversation_key(), activity)
+    }
+
+    /// The same, for whoever knows the conversation already.
+    pub(super) fn within(conversation: &ConversationKey, activity: &VerifiedActivity) -> Option<Self> {
         let id = activity.id.as_deref().filter(|id| !id.is_empty())?;
-        Some(Self::in_conversation(&activity.conversation_key(), "activity", id))
+        Some(Self::in_conversation(conversation, "activity", id))
     }
 
     /// The name of a turn that continues something in this conversation, such as a message that waited for a sign-in.

@@ -194,8 +194,10 @@ impl TurnRunner {
             Overlap::Reject => 1,
         };
         // An activity without an id cannot be recognised when it comes again.
-        let id = TurnId::of(activity).unwrap_or_else(|| TurnId::new(format!("once:{}", CorrelationId::random())));
-        Ok(match self.offer(id, activity, limit).await? {
+        let conversation = activity.conversation_key();
+        let id = TurnId::within(&conversation, activity)
+            .unwrap_or_else(|| TurnId::new(format!("once:{}", CorrelationId::random())));
+        Ok(match self.offer(id, Lane::from(&conversation), activity, limit).await? {
             Accepted::New => Received::Queued,
             Accepted::Duplicate => Received::Duplicate,
             Accepted::LaneFull => {
@@ -215,8 +217,9 @@ impl TurnRunner {
     /// As [`TurnRunner::accept`]. After an error the call may be repeated with the same id.
     pub async fn resume(&self, id: &str, activity: &VerifiedActivity) -> Result<Accepted, QueueError> {
         self.check_running()?;
-        let id = TurnId::resume(&activity.conversation_key(), id);
-        self.offer(id, activity, LANE_LIMIT).await
+        let conversation = activity.conversation_key();
+        let id = TurnId::resume(&conversation, id);
+        self.offer(id, Lane::from(&conversation), activity, LANE_LIMIT).await
     }
 
     /// Stops: nothing more is accepted, running turns have `grace` to end, and what is left then goes back to the
@@ -274,8 +277,13 @@ impl TurnRunner {
         }
     }
 
-    async fn offer(&self, id: TurnId, activity: &VerifiedActivity, limit: usize) -> Result<Accepted, QueueError> {
-        let lane = Lane::from(&activity.conversation_key());
+    async fn offer(
+        &self,
+        id: TurnId,
+        lane: Lane,
+        activity: &VerifiedActivity,
+        limit: usize,
+    ) -> Result<Accepted, QueueError> {
         let turn = if self.0.memory.is_some() {
             NewTurn::carrying(id, lane, activity.clone())
         } else {

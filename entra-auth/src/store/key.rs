@@ -113,7 +113,7 @@ fn joined<S: AsRef<str>>(parts: impl IntoIterator<Item = S>) -> Box<str> {
     use fmt::Write;
     parts
         .into_iter()
-        .fold(String::new(), |mut all, part| {
+        .fold(String::with_capacity(128), |mut all, part| {
             let part = part.as_ref();
             // Writing to a string cannot fail.
             let _ = write!(all, "{}:{part}", part.len());
