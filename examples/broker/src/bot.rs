@@ -9,8 +9,9 @@ use std::{
 };
 
 use botframework_activity::{
-    Activity, ActivityType, ChannelAuthenticator, ConnectorClient, ForeignActivity, HandlerError, InvokeResponse,
-    MemoryTurnQueue, Outcome, QueueError, Received, RedisReport, ReplyEvents, Turn, TurnRunner, VerifiedActivity,
+    Activity, ActivityType, ChannelAuthenticator, ConnectorClient, DeliveryMode, ForeignActivity, HandlerError,
+    InvokeResponse, MemoryTurnQueue, Outcome, QueueError, Received, RedisReport, ReplyEvents, Turn, TurnRunner,
+    VerifiedActivity,
 };
 use entra_auth::Key;
 use foundry_client::{InputContent, InputItem, Role};
@@ -112,7 +113,7 @@ impl Bot {
                 Some(profiles) => profiles.invoke(activity).await,
                 None => None,
             };
-            return own.map_or_else(|| unknown_invoke(activity), of_invoke);
+            return answer_invoke(activity, own.unwrap_or_else(|| unknown_invoke(activity)));
         }
         if !is_turn(activity) {
             return Answer::Received;
@@ -164,20 +165,26 @@ impl Bot {
     }
 }
 
-fn of_invoke(response: InvokeResponse) -> Answer {
+/// The body of the response, or its one event for a sender that asked for a stream.
+fn answer_invoke(activity: &VerifiedActivity, response: InvokeResponse) -> Answer {
+    if activity.delivery_mode == Some(DeliveryMode::STREAM)
+        && let Ok(events) = ReplyEvents::of_invoke(&response)
+    {
+        return Answer::Events(events);
+    }
     let body = response.body.and_then(|body| body.parse().ok()).unwrap_or_default();
     Answer::Body(response.status, body)
 }
 
 /// This invoke is not the bot's, and a blanket 200 would look like success to Teams. Universal actions are the exception:
 /// their outcome stands in the body of a 200.
-fn unknown_invoke(activity: &VerifiedActivity) -> Answer {
+fn unknown_invoke(activity: &VerifiedActivity) -> InvokeResponse {
     if activity.name.as_deref() == Some("adaptiveCard/action") {
         let value = serde_json::json!({"code": "NotSupported", "message": "This bot has no actions."});
         let body = serde_json::json!({"statusCode": 400, "type": "application/vnd.microsoft.error", "value": value});
-        return Answer::Body(200, body);
+        return InvokeResponse::ok().with_body(&body).unwrap_or_else(|_| InvokeResponse::new(500));
     }
-    Answer::Body(501, serde_json::Value::Null)
+    InvokeResponse::not_implemented()
 }
 
 fn refused(error: &QueueError) -> Answer {

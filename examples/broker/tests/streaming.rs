@@ -73,6 +73,23 @@ async fn who_asks_for_a_stream_gets_the_answer_in_the_response() {
     assert_eq!(sandbox.requests("POST /connector/**"), 0, "nothing goes by the connector");
 }
 
+/// An invoke has one answer: with `deliveryMode: stream` it is the one event of the response.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invoke_that_asks_for_a_stream_gets_one_event() {
+    let sandbox = Sandbox::builder().start().await.unwrap();
+    let _broker = Broker::serve(&sandbox, &[], &[]).await;
+    let unknown = json!({"name": "composeExtension/query", "value": {}});
+    let chat = chat(&sandbox);
+    assert_eq!(chat.post("invoke", unknown.clone()).await.status, 501);
+    let mut streamed = unknown;
+    streamed["deliveryMode"] = json!("stream");
+    let posted = chat.post("invoke", streamed).await;
+    assert_eq!((posted.status, posted.headers["content-type"].to_str().unwrap()), (200, "text/event-stream"));
+    let text = std::str::from_utf8(&posted.body).unwrap();
+    let data = text.trim_end().strip_prefix("event: invokeResponse\r\ndata: ").unwrap_or_else(|| panic!("{text}"));
+    assert_eq!(serde_json::from_str::<Value>(data).unwrap()["status"], 501);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_gets_typing_and_one_message() {
     let sandbox = Sandbox::builder().start().await.unwrap();
