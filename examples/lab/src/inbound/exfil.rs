@@ -309,11 +309,7 @@ struct Channel {
 impl Channel {
     fn new(log: Arc<Log>) -> Result<Self, Fault> {
         let signer = Signer::new("channel-1")?;
-        let mut jwk = signer.jwk();
-        if let Some(jwk) = jwk.as_object_mut() {
-            jwk.insert("endorsements".into(), json!(["msteams"]));
-        }
-        let keys = StaticKeys::from_jwks(json!({ "keys": [jwk] }).to_string().as_bytes())?;
+        let keys = StaticKeys::from_jwks(&signer.channel_jwks())?;
         let policy = TenantPolicy::Single(TENANT.parse()?);
         let authenticator = ChannelAuthenticator::builder(API.parse()?, policy, ChannelKeys::source(Arc::new(keys)))
             .clock(Arc::new(WorldClock::new()))

@@ -56,6 +56,16 @@ impl Signer {
         json!({ "keys": [self.jwk()] }).to_string().into_bytes()
     }
 
+    /// The key document of the Bot Framework, in which the key is endorsed for Teams.
+    #[must_use]
+    pub fn channel_jwks(&self) -> Vec<u8> {
+        let mut jwk = self.jwk();
+        if let Some(jwk) = jwk.as_object_mut() {
+            jwk.insert("endorsements".into(), json!(["msteams"]));
+        }
+        json!({ "keys": [jwk] }).to_string().into_bytes()
+    }
+
     /// A token with these claims.
     ///
     /// # Errors

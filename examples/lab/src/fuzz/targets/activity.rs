@@ -33,9 +33,7 @@ pub(super) struct Channel {
 impl Channel {
     pub(super) fn new() -> Result<Self, Fault> {
         let signer = Signer::new("channel")?;
-        let mut jwk = signer.jwk();
-        jwk["endorsements"] = json!(["msteams"]);
-        let keys = StaticKeys::from_jwks(json!({ "keys": [jwk] }).to_string().as_bytes())?;
+        let keys = StaticKeys::from_jwks(&signer.channel_jwks())?;
         let keys = ChannelKeys::source(Arc::new(keys));
         let policy = TenantPolicy::Single(HOME.parse()?);
         let authenticator = ChannelAuthenticator::builder(APP.parse()?, policy, keys).clock(clock()?).build()?;
