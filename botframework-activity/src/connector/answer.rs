@@ -5,14 +5,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use entra_auth::TransportError;
 use http::{HeaderMap, Method, StatusCode};
-use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 
 use super::{
     client::Sent,
     error::{ConnectorErrorCode, Delivery, SendError, SendErrorKind},
 };
-use crate::{ResourceResponse, StreamRefusal};
+use crate::model::{
+    json,
+    object::{Value, wire_object},
+};
+use crate::{RawJson, ResourceResponse, StreamRefusal};
 
 /// One operation of the connector: what goes out, what a log may say of it, and what its repetition does.
 #[derive(Debug, PartialEq, Eq)]
@@ -86,6 +88,26 @@ pub(super) trait Outcome: Sized {
     }
 }
 
+/// A place for an outcome of any type.
+pub(super) trait Reading: Send {
+    fn read(&mut self, operation: &Operation, accepted: Accepted) -> Result<(), SendError>;
+
+    /// Whether there is an outcome although the object is gone.
+    fn gone(&mut self, request_id: Option<String>) -> bool;
+}
+
+impl<T: Outcome + Send> Reading for Option<T> {
+    fn read(&mut self, operation: &Operation, accepted: Accepted) -> Result<(), SendError> {
+        *self = Some(T::read(operation, accepted)?);
+        Ok(())
+    }
+
+    fn gone(&mut self, request_id: Option<String>) -> bool {
+        *self = T::gone(request_id);
+        self.is_some()
+    }
+}
+
 /// An answer with a status of success.
 pub(super) struct Accepted {
     pub(super) request_id: Option<String>,
@@ -94,11 +116,12 @@ pub(super) struct Accepted {
 }
 
 /// The verdict on an answer.
-pub(super) fn judge<T: Outcome>(operation: &Operation, answer: Answer) -> Result<T, SendError> {
+pub(super) fn judge(operation: &Operation, answer: Answer, outcome: &mut dyn Reading) -> Result<(), SendError> {
     let Answer { status, retry_after, request_id, content_type, body } = answer;
     if status.is_success() {
         let accepted = Accepted { request_id: request_id.clone(), content_type, body };
-        return T::read(operation, accepted)
+        return outcome
+            .read(operation, accepted)
             .map_err(|error| error.with_status(status.as_u16()).with_request_id(request_id));
     }
     let (code, words) = body.as_deref().map(error_code).unwrap_or_default();
@@ -146,13 +169,13 @@ impl Outcome for Sent {
         if is_blank(&body) {
             return sent(None, false);
         }
-        match serde_json::from_slice::<ResourceResponse>(&body) {
-            Ok(resource) => {
-                let code = resource.extra.get("error").and_then(|error| code_of(error.get()).0);
+        match read::<ResourceResponse>(&body) {
+            Some(resource) => {
+                let code = resource.extra.get("error").and_then(|error| code_of(error).0);
                 sent(resource.id, code == Some(ConnectorErrorCode::CONTENT_STREAM_OUT_OF_ORDER))
             }
-            Err(_) if operation.idempotent => sent(None, false),
-            Err(_) => Err(SendError::new(SendErrorKind::Protocol, Delivery::Ambiguous)),
+            None if operation.idempotent => sent(None, false),
+            None => Err(SendError::new(SendErrorKind::Protocol, Delivery::Ambiguous)),
         }
     }
 
@@ -177,18 +200,17 @@ impl Outcome for Done {
 /// A JSON document that must be there.
 pub(super) struct Json<T>(pub(super) T);
 
-impl<T: DeserializeOwned> Outcome for Json<T> {
+impl<T: Value> Outcome for Json<T> {
     fn read(operation: &Operation, Accepted { body, .. }: Accepted) -> Result<Self, SendError> {
         let body = body.map_err(SendError::transport)?;
-        // serde's message can quote the body, so it is not passed on.
-        serde_json::from_slice(&body).map(Self).map_err(|_| unreadable(operation))
+        read(&body).map(Self).ok_or_else(|| unreadable(operation))
     }
 }
 
 /// A JSON document, or nothing.
 pub(super) struct MaybeJson<T>(pub(super) Option<T>);
 
-impl<T: DeserializeOwned> Outcome for MaybeJson<T> {
+impl<T: Value> Outcome for MaybeJson<T> {
     fn read(operation: &Operation, accepted: Accepted) -> Result<Self, SendError> {
         match &accepted.body {
             Ok(body) if is_blank(body) => Ok(Self(None)),
@@ -216,6 +238,11 @@ fn unreadable(operation: &Operation) -> SendError {
     SendError::new(SendErrorKind::Protocol, delivery)
 }
 
+/// `None` when it is not JSON of that shape. What is wrong with it is not passed on.
+fn read<T: Value>(body: &[u8]) -> Option<T> {
+    json::read(std::str::from_utf8(body).ok()?).ok()
+}
+
 fn is_blank(body: &[u8]) -> bool {
     body.iter().all(u8::is_ascii_whitespace)
 }
@@ -238,26 +265,29 @@ impl Words {
     }
 }
 
-/// The code of an error body, and what its words say.
-fn error_code(body: &[u8]) -> (Option<ConnectorErrorCode>, Option<Words>) {
-    #[derive(serde::Deserialize)]
-    struct ErrorResponse<'a> {
-        #[serde(borrow)]
-        error: &'a RawValue,
+wire_object! {
+    /// What stands around an error.
+    struct Refusal {
+        pub error: Option<RawJson> = "error";
     }
-    serde_json::from_slice::<ErrorResponse<'_>>(body).map(|body| code_of(body.error.get())).unwrap_or_default()
 }
 
-fn code_of(error: &str) -> (Option<ConnectorErrorCode>, Option<Words>) {
-    #[derive(serde::Deserialize)]
+wire_object! {
+    /// What an error says that matters here; its other members may be of any shape.
     struct Details {
-        #[serde(default)]
-        code: Option<String>,
-        #[serde(default)]
-        message: Option<String>,
+        pub code: Option<String> = "code";
+        pub message: Option<String> = "message";
     }
-    match serde_json::from_str::<Details>(error) {
-        Ok(Details { code, message }) => {
+}
+
+/// The code of an error body, and what its words say.
+fn error_code(body: &[u8]) -> (Option<ConnectorErrorCode>, Option<Words>) {
+    read::<Refusal>(body).and_then(|refusal| refusal.error).map(|error| code_of(&error)).unwrap_or_default()
+}
+
+fn code_of(error: &RawJson) -> (Option<ConnectorErrorCode>, Option<Words>) {
+    match error.read() {
+        Ok(Details { code, message, .. }) => {
             let code: Option<ConnectorErrorCode> = code.filter(|code| code.len() <= 128).map(Into::into);
             let message = message.unwrap_or_default();
             let words = if code == Some(ConnectorErrorCode::CONTENT_STREAM_NOT_ALLOWED) {
@@ -319,9 +349,14 @@ mod tests {
         }
     }
 
+    fn judged<T: Outcome + Send>(operation: &Operation, answer: Answer) -> Result<T, SendError> {
+        let mut outcome = None;
+        judge(operation, answer, &mut outcome).map(|()| outcome.unwrap())
+    }
+
     fn error(status: u16, code: &str) -> SendError {
         let body = format!(r#"{{"error":{{"code":"{code}","message":"private words"}}}}"#);
-        judge::<Sent>(&SEND, answer(status, &body)).unwrap_err()
+        judged::<Sent>(&SEND, answer(status, &body)).unwrap_err()
     }
 
     #[test]
@@ -372,10 +407,10 @@ mod tests {
     #[test]
     fn a_send_is_repeated_after_503_only_with_a_header() {
         let with = Answer { retry_after: Some(Duration::from_secs(1)), ..answer(503, "") };
-        let error = judge::<Sent>(&SEND, with).unwrap_err();
+        let error = judged::<Sent>(&SEND, with).unwrap_err();
         assert_eq!((error.delivery(), may_repeat(&SEND, &error)), (Delivery::NotSent, true));
         let with = Answer { retry_after: Some(Duration::from_secs(1)), ..answer(500, "") };
-        let error = judge::<Sent>(&SEND, with).unwrap_err();
+        let error = judged::<Sent>(&SEND, with).unwrap_err();
         assert_eq!((error.delivery(), may_repeat(&SEND, &error)), (Delivery::Ambiguous, false));
     }
 
@@ -398,7 +433,7 @@ mod tests {
     #[test]
     fn an_unknown_activity_id_may_come_as_a_bad_argument() {
         let body = r#"{"error":{"code":"BadArgument","message":"'x' is NOT a known activity ID"}}"#;
-        assert_eq!(judge::<Sent>(&REPLY, answer(400, body)).unwrap_err().kind(), SendErrorKind::NotFound);
+        assert_eq!(judged::<Sent>(&REPLY, answer(400, body)).unwrap_err().kind(), SendErrorKind::NotFound);
     }
 
     #[test]
@@ -411,33 +446,33 @@ mod tests {
             (202, "{}", None),
             (201, r#"{"id":null}"#, None),
         ] {
-            let sent = judge::<Sent>(&SEND, answer(status, body)).unwrap();
+            let sent = judged::<Sent>(&SEND, answer(status, body)).unwrap();
             assert_eq!((sent.id(), sent.is_dropped()), (id, false), "{status} {body}");
         }
         let dropped = r#"{"error":{"code":"ContentStreamSequenceOrderPreConditionFailed","message":"late"}}"#;
-        assert!(judge::<Sent>(&SEND, answer(202, dropped)).unwrap().is_dropped());
+        assert!(judged::<Sent>(&SEND, answer(202, dropped)).unwrap().is_dropped());
     }
 
     #[test]
     fn an_unreadable_acceptance_is_ambiguous_for_a_send_and_good_for_an_update() {
         for body in ["<html>private</html>", "[]", "{\"id\":7}", "{\"id\":\"x\""] {
-            let error = judge::<Sent>(&SEND, answer(200, body)).unwrap_err();
+            let error = judged::<Sent>(&SEND, answer(200, body)).unwrap_err();
             assert_eq!((error.kind(), error.delivery()), (SendErrorKind::Protocol, Delivery::Ambiguous), "{body}");
-            assert!(judge::<Sent>(&UPDATE, answer(200, body)).is_ok(), "{body}");
+            assert!(judged::<Sent>(&UPDATE, answer(200, body)).is_ok(), "{body}");
         }
         let cut = || Answer { body: Err(TransportErrorKind::Interrupted.into()), ..answer(201, "") };
-        assert_eq!(judge::<Sent>(&REPLY, cut()).unwrap_err().delivery(), Delivery::Ambiguous);
-        assert!(judge::<Sent>(&DELETE, cut()).is_ok());
+        assert_eq!(judged::<Sent>(&REPLY, cut()).unwrap_err().delivery(), Delivery::Ambiguous);
+        assert!(judged::<Sent>(&DELETE, cut()).is_ok());
     }
 
     #[test]
     fn odd_error_bodies_do_not_matter() {
         for body in ["", "<html>", "[]", r#"{"error":null}"#, r#"{"error":"x"}"#, r#"{"error":{"code":{}}}"#] {
-            let error = judge::<Sent>(&SEND, answer(404, body)).unwrap_err();
+            let error = judged::<Sent>(&SEND, answer(404, body)).unwrap_err();
             assert_eq!((error.kind(), error.code()), (SendErrorKind::NotFound, None), "{body}");
         }
         let long = format!(r#"{{"error":{{"code":"{}"}}}}"#, "x".repeat(129));
-        assert_eq!(judge::<Sent>(&SEND, answer(404, &long)).unwrap_err().code(), None);
+        assert_eq!(judged::<Sent>(&SEND, answer(404, &long)).unwrap_err().code(), None);
     }
 
     #[test]

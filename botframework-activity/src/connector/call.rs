@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{Instrument, Span, field::Empty};
 
 use super::{
-    answer::{self, Answer, Operation, Outcome},
+    answer::{self, Answer, Operation, Outcome, Reading},
     download::DownloadHosts,
     error::{Delivery, SendError, SendErrorKind},
     rates::Rates,
@@ -64,7 +64,15 @@ struct Target {
 }
 
 impl Call<'_> {
-    pub(super) async fn run<T: Outcome>(self) -> Result<T, SendError> {
+    pub(super) async fn run<T: Outcome + Send>(self) -> Result<T, SendError> {
+        let mut outcome = None;
+        self.drive(&mut outcome).await?;
+        // A call that has succeeded has read its outcome.
+        outcome.ok_or_else(|| SendError::new(SendErrorKind::Protocol, Delivery::Ambiguous))
+    }
+
+    /// The same for every outcome.
+    async fn drive(&self, outcome: &mut dyn Reading) -> Result<(), SendError> {
         let span = tracing::info_span!(
             "connector.request",
             operation = self.operation.name,
@@ -75,7 +83,7 @@ impl Call<'_> {
             attempts = Empty,
             error.r#type = Empty,
         );
-        let result = self.attempts(&span).instrument(span.clone()).await;
+        let result = self.attempts(outcome, &span).instrument(span.clone()).await;
         let result = result.map_err(|error| error.idempotent(self.operation.idempotent));
         if let Err(error) = &result {
             let (kind, delivery) = (format!("{:?}", error.kind()), error.delivery());
@@ -85,7 +93,7 @@ impl Call<'_> {
         result
     }
 
-    async fn attempts<T: Outcome>(&self, span: &Span) -> Result<T, SendError> {
+    async fn attempts(&self, outcome: &mut dyn Reading, span: &Span) -> Result<(), SendError> {
         let end = Instant::now() + self.settings.deadline;
         let mut target = self.target(self.service_url, self.uri.clone())?;
         let mut moved = false;
@@ -96,8 +104,8 @@ impl Call<'_> {
         loop {
             span.record("attempts", attempt);
             self.wait_for_its_turn(end).await.map_err(|error| error.after_doubt(doubt))?;
-            let (error, challenge) = match self.attempt(&token, &target, end, span).await {
-                Ok(outcome) => return Ok(outcome),
+            let (error, challenge) = match self.attempt(&token, &target, end, outcome, span).await {
+                Ok(()) => return Ok(()),
                 Err(failure) => failure,
             };
             if error.kind() == SendErrorKind::Unauthorized && !renewed {
@@ -117,9 +125,9 @@ impl Call<'_> {
             if self.operation.method == Method::DELETE
                 && doubt
                 && error.kind() == SendErrorKind::NotFound
-                && let Some(outcome) = T::gone(error.request_id().map(str::to_owned))
+                && outcome.gone(error.request_id().map(str::to_owned))
             {
-                return Ok(outcome);
+                return Ok(());
             }
             if let (SendErrorKind::Throttled, Some(wait)) = (error.kind(), error.retry_after()) {
                 self.settings.rates.hold(self.service_url, self.conversation, wait);
@@ -203,13 +211,14 @@ impl Call<'_> {
         }
     }
 
-    async fn attempt<T: Outcome>(
+    async fn attempt(
         &self,
         token: &AccessToken,
         target: &Target,
         end: Instant,
+        outcome: &mut dyn Reading,
         span: &Span,
-    ) -> Result<T, Failure> {
+    ) -> Result<(), Failure> {
         let deadline = (Instant::now() + self.settings.attempt_timeout).min(end);
         let mut request = self.request(&target.uri, deadline);
         token.authorize(&mut request, &target.audience).map_err(|error| (SendError::token(error), None))?;
@@ -230,10 +239,10 @@ impl Call<'_> {
             body,
         };
         let request_id = answer.request_id.clone();
-        let outcome = answer::judge(self.operation, answer)
+        answer::judge(self.operation, answer, outcome)
             .map_err(|error| (error, ClaimsChallenge::from_headers(&parts.headers)))?;
         tracing::debug!(request_id, "connector accepted");
-        Ok(outcome)
+        Ok(())
     }
 
     fn request(&self, uri: &Uri, deadline: Instant) -> Request<Body> {

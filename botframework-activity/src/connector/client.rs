@@ -270,7 +270,7 @@ impl<'a> Asking<'a> {
         self
     }
 
-    pub(super) async fn run<T: Outcome>(self) -> Result<T, SendError> {
+    pub(super) async fn run<T: Outcome + Send>(self) -> Result<T, SendError> {
         self.call.run().await
     }
 }

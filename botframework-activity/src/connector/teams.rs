@@ -4,7 +4,7 @@ use super::{
     ConnectorClient, address,
     answer::{Json, MaybeJson, Operation},
     client::at,
-    error::SendError,
+    error::{Delivery, SendError, SendErrorKind},
     types::{ChannelList, Meeting, MeetingNotification, MeetingNotificationResponse, MeetingParticipant, TeamDetails},
 };
 use crate::{ChannelInfo, ServiceUrl};
@@ -36,7 +36,8 @@ impl ConnectorClient {
     pub async fn channels(&self, service_url: &ServiceUrl, team_id: &str) -> Result<Vec<ChannelInfo>, SendError> {
         let uri = at(service_url, &["v3", "teams", team_id, "conversations"])?;
         let Json(list) = self.request(service_url, &CHANNELS, uri).of(Some(team_id)).run::<Json<ChannelList>>().await?;
-        Ok(list.conversations)
+        // A team has at least its general channel.
+        list.conversations.ok_or_else(|| SendError::new(SendErrorKind::Protocol, Delivery::NotSent))
     }
 
     /// A meeting. `meeting_id` is `channelData.meeting.id` of an activity.

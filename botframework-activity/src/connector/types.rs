@@ -1,7 +1,5 @@
 //! What the connector answers beside activities.
 
-use serde::Deserialize;
-
 use crate::model::{object::wire_object, words::vocabulary};
 use crate::{ChannelAccount, ChannelInfo, ConversationAccount, RawJson, TeamsChannelAccount, Timestamp};
 
@@ -15,12 +13,12 @@ wire_object! {
     }
 }
 
-/// A page of conversations.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(super) struct ConversationsResult {
-    pub(super) conversations: Vec<ConversationMembers>,
-    pub(super) continuation_token: Option<String>,
+wire_object! {
+    /// A page of conversations.
+    pub(super) struct ConversationsResult {
+        pub conversations: Vec<ConversationMembers> = "conversations";
+        pub continuation_token: Option<String> = "continuationToken";
+    }
 }
 
 wire_object! {
@@ -44,10 +42,11 @@ wire_object! {
     }
 }
 
-/// The channels of a team.
-#[derive(Deserialize)]
-pub(super) struct ChannelList {
-    pub(super) conversations: Vec<ChannelInfo>,
+wire_object! {
+    /// The channels of a team.
+    pub(super) struct ChannelList {
+        pub conversations: Option<Vec<ChannelInfo>> = "conversations";
+    }
 }
 
 wire_object! {
@@ -196,13 +195,12 @@ impl BatchStatus {
     }
 }
 
-/// A page of what a batch could not deliver. The service has spelled the list in two ways.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct BatchFailures {
-    pub(super) continuation_token: Option<String>,
-    #[serde(default, alias = "failedEntries")]
-    pub(super) failed_entry_responses: Vec<BatchFailure>,
+wire_object! {
+    /// A page of what a batch could not deliver. The service has spelled the list in two ways.
+    pub(super) struct BatchFailures {
+        pub continuation_token: Option<String> = "continuationToken";
+        pub failed_entry_responses: Vec<BatchFailure> = "failedEntryResponses" | "failedEntries";
+    }
 }
 
 wire_object! {

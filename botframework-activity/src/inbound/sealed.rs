@@ -6,29 +6,27 @@ use entra_auth::{ClientId, Key, SealError, Sealer, TenantId};
 use serde::{Deserialize, Serialize};
 
 use super::{ChannelCloud, ChannelPolicy, ServiceUrl, VerifiedActivity, VerifiedReference, verified::Facts};
-use crate::{Activity, ConversationReference};
+use crate::model::{json, object::Value};
 
-/// Format of the plaintext: one byte of version, then JSON.
-const JSON_V1: u8 = 1;
+/// Format of the plaintext: one byte of version, a line of JSON that says where it came from, and what came as JSON.
+const JSON_LINES_V1: u8 = 1;
 
 #[derive(Deserialize)]
-struct Stored<T> {
+struct Origin {
     cloud: String,
     app: ClientId,
     #[serde(default)]
     tenant: Option<TenantId>,
     url: String,
-    what: T,
 }
 
 #[derive(Serialize)]
-struct Storing<'a, T> {
+struct OriginOf<'a> {
     cloud: &'static str,
     app: &'a ClientId,
     #[serde(skip_serializing_if = "Option::is_none")]
     tenant: Option<&'a TenantId>,
     url: &'a str,
-    what: &'a T,
 }
 
 impl VerifiedActivity {
@@ -40,14 +38,13 @@ impl VerifiedActivity {
     /// developer.
     pub fn seal(&self, sealer: &Sealer, place: &Key) -> Result<Vec<u8>, RecordError> {
         let facts = self.facts();
-        let record = Storing {
+        let origin = OriginOf {
             cloud: facts.cloud.as_str(),
             app: &facts.app_id,
             tenant: facts.tenant.as_ref(),
             url: facts.service_url.as_str(),
-            what: &facts.activity,
         };
-        record.seal(sealer, place)
+        origin.seal(&facts.activity, sealer, place)
     }
 
     /// Opens a record that [`VerifiedActivity::seal`] made for this place, and judges it by the policy of today.
@@ -56,9 +53,9 @@ impl VerifiedActivity {
     ///
     /// See [`RecordErrorKind`]. The record is of no use in any case.
     pub fn restore(sealed: &[u8], sealer: &Sealer, place: &Key, policy: &ChannelPolicy) -> Result<Self, RecordError> {
-        let record = Stored::<Activity>::open(sealed, sealer, place)?;
-        let (record, service_url, cloud) = record.judge(policy)?;
-        let Stored { app: app_id, tenant, what: activity, .. } = record;
+        let (origin, activity) = Origin::open(sealed, sealer, place)?;
+        let (service_url, cloud) = origin.judge(policy)?;
+        let Origin { app: app_id, tenant, .. } = origin;
         Ok(Self::new(Facts { activity, service_url, tenant, app_id, cloud, size: sealed.len() }))
     }
 
@@ -82,14 +79,13 @@ impl VerifiedReference {
     /// [`RecordErrorKind::Unusable`] when the reference cannot be written as JSON, or what the sealer reports. The
     /// developer.
     pub fn seal(&self, sealer: &Sealer, place: &Key) -> Result<Vec<u8>, RecordError> {
-        let record = Storing {
+        let origin = OriginOf {
             cloud: self.cloud.as_str(),
             app: &self.app_id,
             tenant: self.tenant.as_ref(),
             url: self.service_url.as_str(),
-            what: &self.reference,
         };
-        record.seal(sealer, place)
+        origin.seal(&self.reference, sealer, place)
     }
 
     /// Opens a record that [`VerifiedReference::seal`] made for this place, and judges it by the policy of today.
@@ -98,34 +94,41 @@ impl VerifiedReference {
     ///
     /// See [`RecordErrorKind`]. The record is of no use in any case.
     pub fn restore(sealed: &[u8], sealer: &Sealer, place: &Key, policy: &ChannelPolicy) -> Result<Self, RecordError> {
-        let record = Stored::<ConversationReference>::open(sealed, sealer, place)?;
-        let (record, service_url, cloud) = record.judge(policy)?;
-        Ok(Self { reference: record.what, service_url, tenant: record.tenant, app_id: record.app, cloud })
+        let (origin, reference) = Origin::open(sealed, sealer, place)?;
+        let (service_url, cloud) = origin.judge(policy)?;
+        Ok(Self { reference, service_url, tenant: origin.tenant, app_id: origin.app, cloud })
     }
 }
 
-impl<T: Serialize> Storing<'_, T> {
-    fn seal(&self, sealer: &Sealer, place: &Key) -> Result<Vec<u8>, RecordError> {
+impl OriginOf<'_> {
+    fn seal<T: Value>(&self, what: &T, sealer: &Sealer, place: &Key) -> Result<Vec<u8>, RecordError> {
         let mut plaintext = Vec::with_capacity(4096);
-        plaintext.push(JSON_V1);
-        // serde's message can quote the content, so it is not passed on.
+        plaintext.push(JSON_LINES_V1);
         serde_json::to_writer(&mut plaintext, self).map_err(|_| RecordErrorKind::Unusable)?;
+        plaintext.push(b'\n');
+        json::append(&mut plaintext, &what.datum()).map_err(|_| RecordErrorKind::Unusable)?;
         Ok(sealer.seal(place, &plaintext)?)
     }
 }
 
-impl<T: for<'de> Deserialize<'de>> Stored<T> {
-    fn open(sealed: &[u8], sealer: &Sealer, place: &Key) -> Result<Self, RecordError> {
+impl Origin {
+    fn open<T: Value>(sealed: &[u8], sealer: &Sealer, place: &Key) -> Result<(Self, T), RecordError> {
         let plaintext = sealer.open(place, sealed)?;
-        let json = plaintext.strip_prefix(&[JSON_V1]).ok_or(RecordErrorKind::Unusable)?;
-        serde_json::from_slice(json).map_err(|_| RecordErrorKind::Unusable.into())
+        // What is wrong inside is not passed on: it can quote the content.
+        Self::read(&plaintext).ok_or_else(|| RecordErrorKind::Unusable.into())
     }
 
-    fn judge(self, policy: &ChannelPolicy) -> Result<(Self, ServiceUrl, ChannelCloud), RecordError> {
+    fn read<T: Value>(plaintext: &[u8]) -> Option<(Self, T)> {
+        let lines = std::str::from_utf8(plaintext.strip_prefix(&[JSON_LINES_V1])?).ok()?;
+        let (origin, what) = lines.split_once('\n')?;
+        Some((serde_json::from_str(origin).ok()?, json::read(what).ok()?))
+    }
+
+    fn judge(&self, policy: &ChannelPolicy) -> Result<(ServiceUrl, ChannelCloud), RecordError> {
         let cloud = ChannelCloud::named(&self.cloud).ok_or(RecordErrorKind::Unusable)?;
         let url = ServiceUrl::parse(&self.url).map_err(|_| RecordErrorKind::Unusable)?;
         if policy.still_allows(&self.app, cloud, self.tenant.as_ref(), &url) {
-            Ok((self, url, cloud))
+            Ok((url, cloud))
         } else {
             Err(RecordErrorKind::NotAllowed.into())
         }

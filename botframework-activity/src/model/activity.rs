@@ -1,11 +1,13 @@
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::account::ChannelAccount;
 use super::attachment::Attachment;
 use super::card_action::SuggestedActions;
+use super::channel_data::TeamsChannelData;
 use super::conversation::{ConversationAccount, ConversationReference};
 use super::entity::{Entity, TypedEntity};
 use super::error::{ModelError, ModelErrorKind};
+use super::json;
 use super::object::{Value, wire_object};
 use super::raw::RawJson;
 use super::timestamp::Timestamp;
@@ -118,8 +120,6 @@ wire_object! {
     }
 }
 
-impl Value for Box<Activity> {}
-
 impl AsRef<Self> for Activity {
     fn as_ref(&self) -> &Self {
         self
@@ -169,7 +169,7 @@ impl Activity {
     /// a member twice. The sender is at fault.
     pub fn from_json(json: &[u8]) -> Result<Self, ModelError> {
         let text = std::str::from_utf8(json).map_err(|_| ModelError::of_kind(ModelErrorKind::Malformed))?;
-        serde_json::from_str(text).map_err(|error| ModelError::read(&error))
+        json::read(text)
     }
 
     /// Writes the activity as JSON.
@@ -178,9 +178,7 @@ impl Activity {
     /// [`ModelErrorKind::Encode`] when [`Activity::extra`] repeats the name of a known member. The
     /// caller's code is at fault.
     pub fn to_json(&self) -> Result<Vec<u8>, ModelError> {
-        let mut json = Vec::with_capacity(1024);
-        serde_json::to_writer(&mut json, self).map_err(|_| ModelError::encode())?;
-        Ok(json)
+        json::write(&self.datum())
     }
 }
 
@@ -193,6 +191,10 @@ impl Activity {
     /// [`ModelErrorKind::Shape`] when it is not of that shape.
     pub fn channel_data<'a, T: Deserialize<'a>>(&'a self) -> Result<Option<T>, ModelError> {
         parse(self.channel_data.as_ref(), "channelData")
+    }
+
+    pub(crate) fn teams_data(&self) -> Result<Option<TeamsChannelData>, ModelError> {
+        typed(self.channel_data.as_ref(), "channelData")
     }
 
     /// `value` as a type of your choice.
@@ -261,7 +263,7 @@ impl Activity {
     /// # Errors
     /// [`ModelErrorKind::Shape`] when they are of another shape.
     pub fn suggested_actions(&self) -> Result<Option<SuggestedActions>, ModelError> {
-        parse(self.suggested_actions.as_ref(), "suggestedActions")
+        typed(self.suggested_actions.as_ref(), "suggestedActions")
     }
 
     /// The other conversation. Untrusted, like everything in an activity.
@@ -269,7 +271,7 @@ impl Activity {
     /// # Errors
     /// [`ModelErrorKind::Shape`] when it is no reference.
     pub fn relates_to(&self) -> Result<Option<ConversationReference>, ModelError> {
-        parse(self.relates_to.as_ref(), "relatesTo")
+        typed(self.relates_to.as_ref(), "relatesTo")
     }
 
     /// Words to listen for.
@@ -293,7 +295,7 @@ impl Activity {
     /// # Errors
     /// [`ModelErrorKind::Shape`] when it is of another shape.
     pub fn semantic_action(&self) -> Result<Option<SemanticAction>, ModelError> {
-        parse(self.semantic_action.as_ref(), "semanticAction")
+        typed(self.semantic_action.as_ref(), "semanticAction")
     }
 }
 
@@ -332,10 +334,10 @@ fn parse<'a, T: Deserialize<'a>>(raw: Option<&'a RawJson>, member: &'static str)
     raw.map(RawJson::parse).transpose().map_err(|error| error.in_member(member))
 }
 
-fn list<'a, T: Deserialize<'a>>(raw: Option<&'a RawJson>, member: &'static str) -> Result<Vec<T>, ModelError> {
-    Ok(parse(raw, member)?.unwrap_or_default())
+fn typed<T: Value>(raw: Option<&RawJson>, member: &'static str) -> Result<Option<T>, ModelError> {
+    raw.map(RawJson::read).transpose().map_err(|error| error.in_member(member))
 }
 
-pub(super) fn encode<T: Serialize + ?Sized>(value: &T, member: &'static str) -> Result<RawJson, ModelError> {
-    RawJson::from_value(value).map_err(|error| error.in_member(member))
+fn list<T: Value>(raw: Option<&RawJson>, member: &'static str) -> Result<Vec<T>, ModelError> {
+    Ok(typed(raw, member)?.unwrap_or_default())
 }

@@ -1,7 +1,7 @@
 use serde::Serialize;
 
 use super::account::ChannelAccount;
-use super::activity::{Activity, encode};
+use super::activity::Activity;
 use super::ai::MessageInfo;
 use super::attachment::Attachment;
 use super::card::Card;
@@ -10,6 +10,7 @@ use super::channel_data::{FeedbackLoop, TeamsChannelData};
 use super::conversation::ConversationReference;
 use super::entity::{Entity, Mention, TypedEntity};
 use super::error::ModelError;
+use super::object::Value;
 use super::raw::RawJson;
 use super::vocabulary::{
     ActivityType, ContentType, DeliveryMode, EndOfConversationCode, EventName, Importance, InputHint, TextFormat,
@@ -221,7 +222,7 @@ impl Activity {
     pub fn with_ai_info(mut self, info: &MessageInfo) -> Result<Self, ModelError> {
         let others: Vec<Entity> =
             self.entities()?.into_iter().filter(|entity| *entity.kind() != MessageInfo::TYPE).collect();
-        self.entities = if others.is_empty() { None } else { Some(encode(&others, "entities")?) };
+        self.entities = if others.is_empty() { None } else { Some(typed(&others, "entities")?) };
         self.with_entity(info)
     }
 
@@ -252,9 +253,9 @@ impl Activity {
     /// [`ModelErrorKind::Shape`](crate::ModelErrorKind::Shape) when `channelData` holds something that is no object,
     /// [`ModelErrorKind::Encode`](crate::ModelErrorKind::Encode) when it cannot be JSON.
     pub fn with_teams_data(mut self, change: impl FnOnce(&mut TeamsChannelData)) -> Result<Self, ModelError> {
-        let mut data = self.channel_data::<TeamsChannelData>()?.unwrap_or_default();
+        let mut data = self.teams_data()?.unwrap_or_default();
         change(&mut data);
-        self.channel_data = Some(encode(&data, "channelData")?);
+        self.channel_data = Some(typed(&data, "channelData")?);
         Ok(self)
     }
 
@@ -263,7 +264,7 @@ impl Activity {
     /// # Errors
     /// [`ModelErrorKind::Encode`](crate::ModelErrorKind::Encode) when they cannot be JSON.
     pub fn with_suggested_actions(mut self, actions: &SuggestedActions) -> Result<Self, ModelError> {
-        self.suggested_actions = Some(encode(actions, "suggestedActions")?);
+        self.suggested_actions = Some(typed(actions, "suggestedActions")?);
         Ok(self)
     }
 
@@ -275,11 +276,11 @@ impl Activity {
     /// no list.
     pub fn with_entity<T: Serialize + ?Sized>(mut self, entity: &T) -> Result<Self, ModelError> {
         let mut all: Vec<RawJson> = match &self.entities {
-            Some(raw) => raw.parse().map_err(|error| error.in_member("entities"))?,
+            Some(raw) => raw.read().map_err(|error| error.in_member("entities"))?,
             None => Vec::with_capacity(1),
         };
         all.push(encode(entity, "entities")?);
-        self.entities = Some(encode(&all, "entities")?);
+        self.entities = Some(typed(&all, "entities")?);
         Ok(self)
     }
 
@@ -305,6 +306,14 @@ impl Activity {
 /// A name as text of XML.
 fn escape_xml(name: &str) -> String {
     name.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+fn encode<T: Serialize + ?Sized>(value: &T, member: &'static str) -> Result<RawJson, ModelError> {
+    RawJson::from_value(value).map_err(|error| error.in_member(member))
+}
+
+fn typed<T: Value>(value: &T, member: &'static str) -> Result<RawJson, ModelError> {
+    RawJson::of(value).map_err(|error| error.in_member(member))
 }
 
 #[cfg(test)]

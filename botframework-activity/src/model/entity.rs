@@ -1,11 +1,12 @@
 use std::fmt;
 
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
-use serde::ser::{Serialize, Serializer};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::account::ChannelAccount;
 use super::error::ModelError;
-use super::object::wire_object;
+use super::json::{self, Datum, Source, Stop};
+use super::object::{Value, serde_value, wire_object};
 use super::raw::RawJson;
 use super::scalar::Number;
 use super::vocabulary::{EntityType, StreamResult, StreamType};
@@ -39,7 +40,7 @@ impl Entity {
     /// [`ModelErrorKind::Encode`](crate::ModelErrorKind::Encode) when it cannot be JSON,
     /// [`ModelErrorKind::Shape`](crate::ModelErrorKind::Shape) when it is no object.
     pub fn new<T: Serialize + ?Sized>(body: &T) -> Result<Self, ModelError> {
-        RawJson::from_value(body)?.parse()
+        RawJson::from_value(body)?.read()
     }
 
     /// The `type`; empty when there is none.
@@ -66,6 +67,15 @@ impl Entity {
             Ok(None)
         }
     }
+
+    /// [`Entity::parse`] for a type of the model.
+    pub(crate) fn read<T: TypedEntity + Value>(&self) -> Result<Option<T>, ModelError> {
+        if T::is_marked_by(&self.kind) {
+            self.raw.read().map(Some).map_err(|error| error.in_member("entities"))
+        } else {
+            Ok(None)
+        }
+    }
 }
 
 impl fmt::Debug for Entity {
@@ -74,56 +84,28 @@ impl fmt::Debug for Entity {
     }
 }
 
-impl<'de> Deserialize<'de> for Entity {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = RawJson::deserialize(deserializer)?;
-        let kind: KindOnly = serde_json::from_str(raw.get())
-            .map_err(|_| serde::de::Error::custom("an entity is a JSON object with one `type`"))?;
-        Ok(Self { kind: kind.0, raw })
+impl Value for Entity {
+    fn read(from: &mut dyn Source) -> Result<Option<Self>, Stop> {
+        Self::read_item(from).map(Some)
+    }
+
+    fn read_item(from: &mut dyn Source) -> Result<Self, Stop> {
+        let raw = from.raw_or_null()?;
+        let kind = json::text_member(raw.get(), "type")
+            .map_err(|_| Stop::Shape("an entity is a JSON object with one `type`"))?;
+        Ok(Self { kind: kind.map_or(EntityType::from_static(""), EntityType::from), raw })
+    }
+
+    fn datum(&self) -> Datum<'_> {
+        Datum::Raw(&self.raw)
     }
 }
 
-impl Serialize for Entity {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.raw.serialize(serializer)
-    }
-}
+serde_value!(Entity);
 
 /// The `type` of a JSON object; `None` when there is none, when it is no text, or when it is there twice.
 pub(super) fn kind_in(json: &str) -> Option<String> {
-    let kind: KindOnly = serde_json::from_str(json).ok()?;
-    Some(kind.0.as_str().to_owned()).filter(|kind| !kind.is_empty())
-}
-
-/// Reads the `type` of an object and skips the rest.
-struct KindOnly(EntityType);
-
-impl<'de> Deserialize<'de> for KindOnly {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ObjectType;
-
-        impl<'de> Visitor<'de> for ObjectType {
-            type Value = KindOnly;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an entity")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<KindOnly, A::Error> {
-                let mut kind = None;
-                while let Some(name) = map.next_key::<std::borrow::Cow<'_, str>>()? {
-                    if name != "type" {
-                        map.next_value::<serde::de::IgnoredAny>()?;
-                    } else if kind.replace(map.next_value::<Option<EntityType>>()?).is_some() {
-                        return Err(serde::de::Error::duplicate_field("type"));
-                    }
-                }
-                Ok(KindOnly(kind.flatten().unwrap_or(EntityType::from_static(""))))
-            }
-        }
-
-        deserializer.deserialize_map(ObjectType)
-    }
+    json::text_member(json, "type").ok()?.filter(|kind| !kind.is_empty())
 }
 
 wire_object! {

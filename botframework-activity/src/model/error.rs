@@ -1,5 +1,7 @@
 use std::fmt;
 
+use super::json::Stop;
+
 /// Why a document or a member of it could not be read or written.
 ///
 /// It names the member and the place, never the content: the text of a `serde_json` error can quote
@@ -32,6 +34,11 @@ impl ModelError {
             _ => ModelErrorKind::Malformed,
         };
         Self { kind, member: None, line: error.line(), column: error.column() }
+    }
+
+    pub(crate) fn stopped(stop: Stop, line: usize, column: usize) -> Self {
+        let kind = if stop == Stop::Malformed { ModelErrorKind::Malformed } else { ModelErrorKind::Shape };
+        Self { kind, member: None, line, column }
     }
 
     pub(crate) fn of_kind(kind: ModelErrorKind) -> Self {

@@ -1,5 +1,6 @@
 //! The activity model: typed at the top, everything else kept as its own bytes.
 
+pub(crate) mod json;
 pub(crate) mod object;
 pub(crate) mod tagged;
 pub(crate) mod words;

@@ -1,16 +1,13 @@
-//! How every wire object is read and written.
+//! The objects of the wire: which members they have, and how each is read and written.
 //!
 //! Known members become fields. Unknown members stay in [`Extra`] with their own bytes. Which known
 //! members came as `null` or as an empty list is remembered in two bit masks, so that writing gives the
 //! same document back. A member name that appears twice is refused.
 
 use std::fmt;
-use std::marker::PhantomData;
-
-use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
-use serde::ser::{Error as _, Serialize, SerializeMap, Serializer};
 
 use super::extra::Extra;
+use super::json::{Datum, List, Source, Stop};
 use super::raw::RawJson;
 
 /// How a known member looked on the wire.
@@ -31,7 +28,7 @@ pub(crate) struct Spelling {
 }
 
 impl Spelling {
-    fn note(&mut self, bit: u64, found: Found) {
+    const fn note(&mut self, bit: u64, found: Found) {
         match found {
             Found::Value => {}
             Found::Null => self.nulls |= bit,
@@ -40,17 +37,18 @@ impl Spelling {
     }
 
     /// What came as `null` is absent from now on.
-    pub(crate) fn forget_nulls(&mut self) {
+    pub(crate) const fn forget_nulls(&mut self) {
         self.nulls = 0;
     }
 
-    pub(crate) fn of(self, bit: u64) -> Found {
+    /// How a member without a value is written.
+    const fn of_nothing(self, bit: u64) -> Datum<'static> {
         if self.nulls & bit != 0 {
-            Found::Null
+            Datum::Null
         } else if self.empties & bit != 0 {
-            Found::EmptyList
+            Datum::Empty
         } else {
-            Found::Value
+            Datum::Absent
         }
     }
 }
@@ -64,7 +62,17 @@ impl PartialEq for Spelling {
 impl Eq for Spelling {}
 
 /// A JSON value that may be a known member.
-pub(crate) trait Value: fmt::Debug + Serialize + DeserializeOwned {
+pub(crate) trait Value: fmt::Debug + Sized {
+    /// The value; `None` for `null`.
+    fn read(from: &mut dyn Source) -> Result<Option<Self>, Stop>;
+
+    /// The value where one must be, as in a list.
+    fn read_item(from: &mut dyn Source) -> Result<Self, Stop> {
+        Self::read(from)?.ok_or(Stop::NULL)
+    }
+
+    fn datum(&self) -> Datum<'_>;
+
     /// Bytes of text that `Debug` must not show; `None` when the value's own `Debug` is safe.
     fn hidden(&self) -> Option<usize> {
         None
@@ -72,83 +80,154 @@ pub(crate) trait Value: fmt::Debug + Serialize + DeserializeOwned {
 }
 
 impl Value for String {
+    fn read(from: &mut dyn Source) -> Result<Option<Self>, Stop> {
+        from.string()
+    }
+
+    fn datum(&self) -> Datum<'_> {
+        Datum::Text(self)
+    }
+
     fn hidden(&self) -> Option<usize> {
         Some(self.len())
     }
 }
 
-impl Value for bool {}
-impl Value for i64 {}
-impl Value for f64 {}
-impl Value for RawJson {}
+impl Value for bool {
+    fn read(from: &mut dyn Source) -> Result<Option<Self>, Stop> {
+        from.truth()
+    }
+
+    fn datum(&self) -> Datum<'_> {
+        Datum::Truth(*self)
+    }
+}
+
+impl Value for i64 {
+    fn read(from: &mut dyn Source) -> Result<Option<Self>, Stop> {
+        from.integer()
+    }
+
+    fn datum(&self) -> Datum<'_> {
+        Datum::Integer(*self)
+    }
+}
+
+impl Value for f64 {
+    fn read(from: &mut dyn Source) -> Result<Option<Self>, Stop> {
+        from.float()
+    }
+
+    fn datum(&self) -> Datum<'_> {
+        Datum::Float(*self)
+    }
+}
+
+impl Value for RawJson {
+    fn read(from: &mut dyn Source) -> Result<Option<Self>, Stop> {
+        from.raw()
+    }
+
+    fn read_item(from: &mut dyn Source) -> Result<Self, Stop> {
+        from.raw_or_null()
+    }
+
+    fn datum(&self) -> Datum<'_> {
+        Datum::Raw(self)
+    }
+}
+
+impl<T: Value> Value for Box<T> {
+    fn read(from: &mut dyn Source) -> Result<Option<Self>, Stop> {
+        Ok(T::read(from)?.map(Self::new))
+    }
+
+    fn datum(&self) -> Datum<'_> {
+        T::datum(self)
+    }
+}
+
+impl<T: Value> Value for Vec<T> {
+    fn read(from: &mut dyn Source) -> Result<Option<Self>, Stop> {
+        let mut list = Self::new();
+        let there = from.list(&mut |from| {
+            list.push(T::read_item(from)?);
+            Ok(())
+        })?;
+        Ok(there.then_some(list))
+    }
+
+    fn datum(&self) -> Datum<'_> {
+        Datum::List(self)
+    }
+}
+
+impl<T: Value> List for Vec<T> {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn item(&self, at: usize) -> Datum<'_> {
+        self.get(at).map_or(Datum::Null, T::datum)
+    }
+}
 
 /// A field of a wire object: optional, a list, or required.
 pub(crate) trait Member: Sized {
     const REQUIRED: bool;
-    fn read<'de, A: MapAccess<'de>>(&mut self, map: &mut A) -> Result<Found, A::Error>;
-    fn write<M: SerializeMap>(&self, name: &'static str, spelling: Found, map: &mut M) -> Result<(), M::Error>;
-    fn debug(&self, name: &'static str, shown: bool, out: &mut fmt::DebugStruct<'_, '_>);
+    fn read(&mut self, from: &mut dyn Source) -> Result<Found, Stop>;
+    fn datum(&self) -> Datum<'_>;
+    fn shown(&self) -> Shown<'_>;
+}
+
+/// What `Debug` may say of a member.
+pub(crate) enum Shown<'a> {
+    Absent,
+    Items(usize),
+    /// Text, for members that are marked to be shown.
+    Text(&'a dyn fmt::Debug, usize),
+    Plain(&'a dyn fmt::Debug),
 }
 
 impl<T: Value> Member for Option<T> {
     const REQUIRED: bool = false;
 
-    fn read<'de, A: MapAccess<'de>>(&mut self, map: &mut A) -> Result<Found, A::Error> {
-        *self = map.next_value()?;
+    fn read(&mut self, from: &mut dyn Source) -> Result<Found, Stop> {
+        *self = T::read(from)?;
         Ok(if self.is_some() { Found::Value } else { Found::Null })
     }
 
-    fn write<M: SerializeMap>(&self, name: &'static str, spelling: Found, map: &mut M) -> Result<(), M::Error> {
-        match self {
-            Some(value) => map.serialize_entry(name, value),
-            None if spelling == Found::Null => map.serialize_entry(name, &()),
-            None => Ok(()),
-        }
+    fn datum(&self) -> Datum<'_> {
+        self.as_ref().map_or(Datum::Absent, T::datum)
     }
 
-    fn debug(&self, name: &'static str, shown: bool, out: &mut fmt::DebugStruct<'_, '_>) {
-        match self {
-            None => {}
-            Some(value) => match value.hidden() {
-                Some(bytes) if !shown => {
-                    out.field(name, &format_args!("<{bytes} bytes>"));
-                }
-                _ => {
-                    out.field(name, value);
-                }
-            },
-        }
+    fn shown(&self) -> Shown<'_> {
+        self.as_ref().map_or(Shown::Absent, |value| match value.hidden() {
+            Some(bytes) => Shown::Text(value, bytes),
+            None => Shown::Plain(value),
+        })
     }
 }
 
 impl<T: Value> Member for Vec<T> {
     const REQUIRED: bool = false;
 
-    fn read<'de, A: MapAccess<'de>>(&mut self, map: &mut A) -> Result<Found, A::Error> {
-        match map.next_value::<Option<Self>>()? {
-            None => Ok(Found::Null),
-            Some(list) if list.is_empty() => Ok(Found::EmptyList),
+    fn read(&mut self, from: &mut dyn Source) -> Result<Found, Stop> {
+        Ok(match Value::read(from)? {
+            None => Found::Null,
             Some(list) => {
                 *self = list;
-                Ok(Found::Value)
+                if self.is_empty() { Found::EmptyList } else { Found::Value }
             }
-        }
+        })
     }
 
-    fn write<M: SerializeMap>(&self, name: &'static str, spelling: Found, map: &mut M) -> Result<(), M::Error> {
-        if !self.is_empty() || spelling == Found::EmptyList {
-            map.serialize_entry(name, self)
-        } else if spelling == Found::Null {
-            map.serialize_entry(name, &())
-        } else {
-            Ok(())
-        }
+    fn datum(&self) -> Datum<'_> {
+        if self.is_empty() { Datum::Absent } else { Datum::List(self) }
     }
 
-    fn debug(&self, name: &'static str, _: bool, out: &mut fmt::DebugStruct<'_, '_>) {
-        if !self.is_empty() {
-            out.field(name, &format_args!("<{} items>", self.len()));
-        }
+    fn shown(&self) -> Shown<'_> {
+        if self.is_empty() { Shown::Absent } else { Shown::Items(self.len()) }
     }
 }
 
@@ -156,110 +235,173 @@ impl<T: Value> Member for Vec<T> {
 impl Member for u16 {
     const REQUIRED: bool = true;
 
-    fn read<'de, A: MapAccess<'de>>(&mut self, map: &mut A) -> Result<Found, A::Error> {
-        *self = map.next_value()?;
+    fn read(&mut self, from: &mut dyn Source) -> Result<Found, Stop> {
+        let number = from.integer()?.and_then(|number| number.try_into().ok());
+        *self = number.ok_or(Stop::Shape("expected a whole number of 16 bits"))?;
         Ok(Found::Value)
     }
 
-    fn write<M: SerializeMap>(&self, name: &'static str, _: Found, map: &mut M) -> Result<(), M::Error> {
-        map.serialize_entry(name, self)
+    fn datum(&self) -> Datum<'_> {
+        Datum::Integer(i64::from(*self))
     }
 
-    fn debug(&self, name: &'static str, _: bool, out: &mut fmt::DebugStruct<'_, '_>) {
-        out.field(name, self);
+    fn shown(&self) -> Shown<'_> {
+        Shown::Plain(self)
     }
+}
+
+/// A mark in a record of our own: absent is `false`.
+impl Member for bool {
+    const REQUIRED: Self = false;
+
+    fn read(&mut self, from: &mut dyn Source) -> Result<Found, Stop> {
+        *self = from.truth()?.unwrap_or_default();
+        Ok(Found::Value)
+    }
+
+    fn datum(&self) -> Datum<'_> {
+        if *self { Datum::Truth(true) } else { Datum::Absent }
+    }
+
+    fn shown(&self) -> Shown<'_> {
+        Shown::Plain(self)
+    }
+}
+
+/// What is the same for all objects of a type.
+pub(crate) struct Schema {
+    pub(crate) name: &'static str,
+    /// In the order in which they are written.
+    pub(crate) members: &'static [&'static str],
+    /// One bit for each member that must be there.
+    pub(crate) required: u64,
+    /// One bit for each member whose text `Debug` may show.
+    pub(crate) shown: u64,
 }
 
 /// What [`wire_object!`] generates for a struct: tables only, the work is below.
-pub(crate) trait WireObject: Default {
-    type Slot: Copy;
-    const EXPECTED: &'static str;
-    fn slot(name: &str) -> Option<Self::Slot>;
-    fn bit(slot: Self::Slot) -> u64;
-    fn missing(seen: u64) -> Option<&'static str>;
-    fn read_member<'de, A: MapAccess<'de>>(&mut self, slot: Self::Slot, map: &mut A) -> Result<Found, A::Error>;
-    fn write_members<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error>;
-    fn rest(&self) -> &Extra;
+pub(crate) trait Object: fmt::Debug {
+    fn schema(&self) -> &'static Schema;
+    /// The number of the member of this name.
+    fn slot(&self, name: &str) -> Option<u8>;
+    fn read_member(&mut self, slot: u8, from: &mut dyn Source) -> Result<Found, Stop>;
+    fn member(&self, slot: u8) -> Datum<'_>;
+    fn shown(&self, slot: u8) -> Shown<'_>;
+    fn rest(&self) -> (&Extra, Spelling);
     fn set_rest(&mut self, extra: Extra, spelling: Spelling);
 }
 
-pub(crate) fn read_object<'de, T: WireObject, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
-    deserializer.deserialize_map(ObjectVisitor(PhantomData))
+pub(crate) const CLASH: &str = "an extra member has the name of a known member";
+
+/// Whether an unknown member has the name of a known one, so that it would be written twice.
+pub(crate) fn clashes(object: &dyn Object) -> bool {
+    object.rest().0.iter().any(|(name, _)| object.slot(name).is_some())
 }
 
-pub(crate) fn write_object<T: WireObject, S: Serializer>(object: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    let mut map = serializer.serialize_map(None)?;
-    object.write_members(&mut map)?;
-    for (name, value) in object.rest().iter() {
-        if T::slot(name).is_some() {
-            return Err(S::Error::custom("an extra member has the name of a known member"));
-        }
-        map.serialize_entry(name, value)?;
-    }
-    map.end()
+/// The members to be written: the known ones, then the others.
+pub(crate) fn members(object: &dyn Object) -> impl Iterator<Item = (&str, Datum<'_>)> {
+    let (extra, spelling) = object.rest();
+    let known = (0..).zip(object.schema().members).filter_map(move |(slot, name)| {
+        let datum = match object.member(slot) {
+            Datum::Absent => spelling.of_nothing(1 << slot),
+            value => value,
+        };
+        (!matches!(datum, Datum::Absent)).then_some((*name, datum))
+    });
+    known.chain(extra.iter().map(|(name, value)| (name, Datum::Raw(value))))
 }
 
-struct ObjectVisitor<T>(PhantomData<T>);
-
-impl<'de, T: WireObject> Visitor<'de> for ObjectVisitor<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(T::EXPECTED)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
-        let mut object = T::default();
-        let mut spelling = Spelling::default();
-        let mut extra = Vec::new();
-        let mut seen = 0_u64;
-        while let Some(key) = map.next_key_seed(KeySeed::<T>(PhantomData))? {
-            match key {
-                Key::Known(slot) => {
-                    let bit = T::bit(slot);
-                    if seen & bit != 0 {
-                        return Err(A::Error::custom("a member appears twice"));
-                    }
-                    seen |= bit;
-                    spelling.note(bit, object.read_member(slot, &mut map)?);
-                }
-                Key::Other(name) => extra.push((name, map.next_value()?)),
+pub(crate) fn debug(object: &dyn Object, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let schema = object.schema();
+    let mut out = f.debug_struct(schema.name);
+    for (slot, name) in (0..).zip(schema.members) {
+        match object.shown(slot) {
+            Shown::Absent => {}
+            Shown::Items(items) => {
+                out.field(name, &format_args!("<{items} items>"));
+            }
+            Shown::Text(_, bytes) if schema.shown & 1 << slot == 0 => {
+                out.field(name, &format_args!("<{bytes} bytes>"));
+            }
+            Shown::Text(value, _) | Shown::Plain(value) => {
+                out.field(name, value);
             }
         }
-        if let Some(name) = T::missing(seen) {
-            return Err(A::Error::missing_field(name));
-        }
-        let extra = Extra::from_members(extra).ok_or_else(|| A::Error::custom("a member appears twice"))?;
-        object.set_rest(extra, spelling);
-        Ok(object)
     }
+    let (extra, _) = object.rest();
+    if !extra.is_empty() {
+        out.field("extra", extra);
+    }
+    out.finish()
 }
 
-enum Key<S> {
-    Known(S),
+/// An object that is being read.
+pub(crate) struct Filling<'o> {
+    object: &'o mut dyn Object,
+    spelling: Spelling,
+    extra: Vec<(Box<str>, RawJson)>,
+    seen: u64,
+}
+
+/// Where a member goes.
+pub(crate) enum Place {
+    Known(u8),
     Other(Box<str>),
 }
 
-struct KeySeed<T>(PhantomData<T>);
+impl<'o> Filling<'o> {
+    pub(crate) fn new(object: &'o mut dyn Object) -> Self {
+        Self { object, spelling: Spelling::default(), extra: Vec::new(), seen: 0 }
+    }
 
-impl<'de, T: WireObject> DeserializeSeed<'de> for KeySeed<T> {
-    type Value = Key<T::Slot>;
+    pub(crate) fn name(&mut self, name: &str) -> Result<Place, Stop> {
+        let Some(slot) = self.object.slot(name) else {
+            return Ok(Place::Other(name.into()));
+        };
+        let bit = 1 << slot;
+        if self.seen & bit != 0 {
+            return Err(Stop::Shape("a member appears twice"));
+        }
+        self.seen |= bit;
+        Ok(Place::Known(slot))
+    }
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
+    pub(crate) fn value(&mut self, place: Place, from: &mut dyn Source) -> Result<(), Stop> {
+        match place {
+            Place::Known(slot) => self.spelling.note(1 << slot, self.object.read_member(slot, from)?),
+            Place::Other(name) => self.extra.push((name, from.raw_or_null()?)),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn finish(self) -> Result<(), Stop> {
+        let schema = self.object.schema();
+        let absent = schema.required & !self.seen;
+        if absent != 0 {
+            let first = absent.trailing_zeros() as usize;
+            return Err(Stop::Missing(schema.members.get(first).copied().unwrap_or_default()));
+        }
+        let extra = Extra::from_members(self.extra).ok_or(Stop::Shape("a member appears twice"))?;
+        self.object.set_rest(extra, self.spelling);
+        Ok(())
     }
 }
 
-impl<T: WireObject> Visitor<'_> for KeySeed<T> {
-    type Value = Key<T::Slot>;
+/// Gives a type of the model its place in anybody's serde types.
+macro_rules! serde_value {
+    ($name:ty) => {
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                $crate::model::json::deserialize(deserializer)
+            }
+        }
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a member name")
-    }
-
-    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(T::slot(name).map_or_else(|| Key::Other(name.into()), Key::Known))
-    }
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serde::Serialize::serialize(&$crate::model::object::Value::datum(self), serializer)
+            }
+        }
+    };
 }
 
 /// Declares a wire object: `pub field: Type = "wireName";`.
@@ -269,7 +411,7 @@ impl<T: WireObject> Visitor<'_> for KeySeed<T> {
 macro_rules! wire_object {
     (
         $(#[$meta:meta])*
-        pub struct $name:ident {
+        $vis:vis struct $name:ident {
             $(
                 $(#[$field_meta:meta])*
                 pub $field:ident : $ty:ty = $wire:literal $(| $alias:literal)* $($show:ident)? $([$default:expr])? ;
@@ -279,7 +421,7 @@ macro_rules! wire_object {
         $(#[$meta])*
         #[derive(Clone, PartialEq)]
         #[non_exhaustive]
-        pub struct $name {
+        $vis struct $name {
             $( $(#[$field_meta])* pub $field: $ty, )*
             /// Members this type does not know, in their own bytes.
             pub extra: $crate::model::Extra,
@@ -287,12 +429,26 @@ macro_rules! wire_object {
         }
 
         const _: () = {
-            use $crate::model::object::{Found, Member, Spelling, Value, WireObject, read_object, write_object};
+            use $crate::model::json::{Datum, Source, Stop};
+            use $crate::model::object::{self, Found, Member, Object, Shown, Spelling, Schema, Value, serde_value};
 
-            #[allow(non_camel_case_types, missing_docs, missing_debug_implementations, unreachable_pub, unnameable_types)]
-            #[derive(Clone, Copy)]
+            #[allow(non_camel_case_types)]
             #[repr(u8)]
-            pub enum Slot { $($field),* }
+            enum Order { $($field),* }
+
+            struct Slot;
+
+            #[allow(non_upper_case_globals)]
+            impl Slot {
+                $( const $field: u8 = Order::$field as u8; )*
+            }
+
+            static SCHEMA: Schema = Schema {
+                name: stringify!($name),
+                members: &[$($wire),*],
+                required: 0 $( | (<$ty as Member>::REQUIRED as u64) << Slot::$field )*,
+                shown: 0 $( | (wire_object!(@shown $($show)?) as u64) << Slot::$field )*,
+            };
 
             impl Default for $name {
                 fn default() -> Self {
@@ -304,51 +460,41 @@ macro_rules! wire_object {
                 }
             }
 
-            impl WireObject for $name {
-                type Slot = Slot;
-                const EXPECTED: &'static str = concat!("a JSON object (", stringify!($name), ")");
+            impl Object for $name {
+                fn schema(&self) -> &'static Schema {
+                    &SCHEMA
+                }
 
-                #[inline]
-                fn slot(name: &str) -> Option<Slot> {
+                fn slot(&self, name: &str) -> Option<u8> {
                     match name {
                         $( $wire $(| $alias)* => Some(Slot::$field), )*
                         _ => None,
                     }
                 }
 
-                #[inline]
-                fn bit(slot: Slot) -> u64 {
-                    1 << (slot as u8)
-                }
-
-                fn missing(seen: u64) -> Option<&'static str> {
-                    $(
-                        if <$ty as Member>::REQUIRED && seen & Self::bit(Slot::$field) == 0 {
-                            return Some($wire);
-                        }
-                    )*
-                    None
-                }
-
-                fn read_member<'de, A: serde::de::MapAccess<'de>>(
-                    &mut self,
-                    slot: Slot,
-                    map: &mut A,
-                ) -> Result<Found, A::Error> {
+                fn read_member(&mut self, slot: u8, from: &mut dyn Source) -> Result<Found, Stop> {
                     match slot {
-                        $( Slot::$field => Member::read(&mut self.$field, map), )*
+                        $( Slot::$field => Member::read(&mut self.$field, from), )*
+                        _ => from.raw_or_null().map(|_| Found::Value),
                     }
                 }
 
-                fn write_members<M: serde::ser::SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
-                    $(
-                        Member::write(&self.$field, $wire, self.spelling.of(Self::bit(Slot::$field)), map)?;
-                    )*
-                    Ok(())
+                fn member(&self, slot: u8) -> Datum<'_> {
+                    match slot {
+                        $( Slot::$field => Member::datum(&self.$field), )*
+                        _ => Datum::Absent,
+                    }
                 }
 
-                fn rest(&self) -> &$crate::model::Extra {
-                    &self.extra
+                fn shown(&self, slot: u8) -> Shown<'_> {
+                    match slot {
+                        $( Slot::$field => Member::shown(&self.$field), )*
+                        _ => Shown::Absent,
+                    }
+                }
+
+                fn rest(&self) -> (&$crate::model::Extra, Spelling) {
+                    (&self.extra, self.spelling)
                 }
 
                 fn set_rest(&mut self, extra: $crate::model::Extra, spelling: Spelling) {
@@ -357,30 +503,24 @@ macro_rules! wire_object {
                 }
             }
 
-            impl<'de> serde::Deserialize<'de> for $name {
-                fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                    read_object(deserializer)
+            impl Value for $name {
+                fn read(from: &mut dyn Source) -> Result<Option<Self>, Stop> {
+                    let mut object = Self::default();
+                    Ok(from.object(&mut object)?.then_some(object))
+                }
+
+                fn datum(&self) -> Datum<'_> {
+                    Datum::Object(self)
                 }
             }
 
-            impl serde::Serialize for $name {
-                fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                    write_object(self, serializer)
-                }
-            }
+            serde_value!($name);
 
             impl std::fmt::Debug for $name {
                 fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                    let mut out = f.debug_struct(stringify!($name));
-                    $( Member::debug(&self.$field, $wire, wire_object!(@shown $($show)?), &mut out); )*
-                    if !self.extra.is_empty() {
-                        out.field("extra", &self.extra);
-                    }
-                    out.finish()
+                    object::debug(self, f)
                 }
             }
-
-            impl Value for $name {}
         };
     };
     (@default $ty:ty) => { <$ty>::default() };
@@ -389,4 +529,4 @@ macro_rules! wire_object {
     (@shown show) => { true };
 }
 
-pub(crate) use wire_object;
+pub(crate) use {serde_value, wire_object};

@@ -1,10 +1,12 @@
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer};
-use serde::ser::{Serialize, Serializer};
+use serde::ser::{Error as _, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::error::ModelError;
+use super::json;
+use super::object::Value;
 
 /// A JSON value kept as the bytes it came in: number spelling, escapes, member order and all.
 ///
@@ -20,7 +22,7 @@ use super::error::ModelError;
 /// # Ok::<(), botframework_activity::ModelError>(())
 /// ```
 #[derive(Clone)]
-pub struct RawJson(Box<RawValue>);
+pub struct RawJson(Box<str>);
 
 impl RawJson {
     /// Writes a value as JSON.
@@ -29,8 +31,8 @@ impl RawJson {
     /// [`ModelErrorKind::Encode`](crate::ModelErrorKind::Encode) when the value cannot be JSON (a map
     /// with keys that are no strings, a failing `Serialize`). The caller's code is at fault.
     pub fn from_value<T: Serialize + ?Sized>(value: &T) -> Result<Self, ModelError> {
-        match serde_json::value::to_raw_value(value) {
-            Ok(raw) => Ok(Self(raw)),
+        match serde_json::to_string(value) {
+            Ok(text) => Ok(Self(text.into())),
             Err(_) => Err(ModelError::encode()),
         }
     }
@@ -40,16 +42,15 @@ impl RawJson {
     /// # Errors
     /// [`ModelErrorKind::Malformed`](crate::ModelErrorKind::Malformed) when it is not.
     pub fn from_text(text: impl Into<String>) -> Result<Self, ModelError> {
-        match RawValue::from_string(text.into()) {
-            Ok(raw) => Ok(Self(raw)),
-            Err(error) => Err(ModelError::read(&error)),
-        }
+        let text = text.into();
+        let value = json::trimmed(&text)?;
+        Ok(if value.len() == text.len() { Self(text.into()) } else { Self(value.into()) })
     }
 
     /// The JSON text.
     #[must_use]
     pub fn get(&self) -> &str {
-        self.0.get()
+        &self.0
     }
 
     /// Parses the value; borrowed text is possible.
@@ -58,26 +59,42 @@ impl RawJson {
     /// [`ModelErrorKind::Shape`](crate::ModelErrorKind::Shape) when the value is not of that shape. Who
     /// sent the activity is at fault; a retry does not help.
     pub fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ModelError> {
-        serde_json::from_str(self.0.get()).map_err(|error| ModelError::read(&error))
+        serde_json::from_str(self.get()).map_err(|error| ModelError::read(&error))
     }
 
     /// The value as `serde_json` keeps it.
     #[must_use]
     pub fn into_inner(self) -> Box<RawValue> {
-        self.0
+        RawValue::from_string(self.0.into()).unwrap_or_default()
+    }
+
+    /// Text that is known to be one JSON value without blanks around it.
+    pub(crate) fn checked(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// A value of the model as JSON.
+    pub(crate) fn of<T: Value>(value: &T) -> Result<Self, ModelError> {
+        let json = json::write(&value.datum())?;
+        String::from_utf8(json).map(|text| Self(text.into())).map_err(|_| ModelError::encode())
+    }
+
+    /// A value of the model from JSON.
+    pub(crate) fn read<T: Value>(&self) -> Result<T, ModelError> {
+        json::read(self.get())
     }
 }
 
 impl From<Box<RawValue>> for RawJson {
     fn from(raw: Box<RawValue>) -> Self {
-        Self(raw)
+        Self(raw.into())
     }
 }
 
 /// Any value tree is JSON.
 impl From<serde_json::Value> for RawJson {
     fn from(value: serde_json::Value) -> Self {
-        Self(RawValue::from_string(value.to_string()).unwrap_or_default())
+        Self(value.to_string().into())
     }
 }
 
@@ -111,13 +128,13 @@ impl fmt::Debug for RawJson {
 
 impl<'de> Deserialize<'de> for RawJson {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Box::<RawValue>::deserialize(deserializer).map(Self)
+        Box::<RawValue>::deserialize(deserializer).map(Self::from)
     }
 }
 
 impl Serialize for RawJson {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
+        serde_json::from_str::<&RawValue>(self.get()).map_err(S::Error::custom)?.serialize(serializer)
     }
 }
 

@@ -1,9 +1,7 @@
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error as _};
-use serde::ser::{Serialize, Serializer};
-
-use super::object::Value;
+use super::json::{Datum, Source, Stop};
+use super::object::{Value, serde_value};
 use super::raw::RawJson;
 
 macro_rules! scalar {
@@ -58,21 +56,24 @@ macro_rules! scalar {
             }
         }
 
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let raw = RawJson::deserialize(deserializer)?;
+        impl $name {
+            fn of(raw: RawJson) -> Result<Self, Stop> {
                 let $first = raw.get().bytes().next().unwrap_or_default();
-                if $accepts { Ok(Self(raw)) } else { Err(D::Error::custom(concat!("expected ", $expected))) }
+                if $accepts { Ok(Self(raw)) } else { Err(Stop::Shape(concat!("expected ", $expected))) }
             }
         }
 
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                self.0.serialize(serializer)
+        impl Value for $name {
+            fn read(from: &mut dyn Source) -> Result<Option<Self>, Stop> {
+                from.raw()?.map(Self::of).transpose()
+            }
+
+            fn datum(&self) -> Datum<'_> {
+                Datum::Raw(&self.0)
             }
         }
 
-        impl Value for $name {}
+        serde_value!($name);
     };
 }
 

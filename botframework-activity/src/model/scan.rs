@@ -79,9 +79,31 @@ fn after_string(mut rest: &[u8]) -> &[u8] {
 }
 
 /// Marks the bytes of a word that equal `byte`, exact up to the first one.
+/// How many bytes stand before the first quote, backslash or control character.
+#[inline]
+pub(crate) fn plain_run(text: &[u8]) -> usize {
+    let mut rest = text;
+    while let Some((eight, tail)) = rest.split_first_chunk::<8>() {
+        let word = u64::from_le_bytes(*eight);
+        let found = bytes_equal(word, b'"') | bytes_equal(word, b'\\') | control_bytes(word);
+        if found != 0 {
+            return text.len() - rest.len() + found.trailing_zeros() as usize / 8;
+        }
+        rest = tail;
+    }
+    let plain = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
+    text.len() - rest.len() + plain.unwrap_or(rest.len())
+}
+
+/// Like [`bytes_equal`] for bytes below 0x20.
+const fn control_bytes(word: u64) -> u64 {
+    word.wrapping_sub(0x2020_2020_2020_2020) & !word & HIGH
+}
+
+const LOW: u64 = 0x0101_0101_0101_0101;
+const HIGH: u64 = 0x8080_8080_8080_8080;
+
 const fn bytes_equal(word: u64, byte: u8) -> u64 {
-    const LOW: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
     let difference = word ^ (LOW * byte as u64);
     difference.wrapping_sub(LOW) & !difference & HIGH
 }
@@ -119,6 +141,21 @@ mod tests {
             for inside in ["", "\\\"", "\\\\", "[", "\\u0022", "\u{a2}\u{fffd}"] {
                 let text = format!("[\"{}{inside}\",{{}},\"x\"]", "a".repeat(before));
                 assert_eq!(of(&text), (2, 4), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_plain_run_ends_at_the_first_special_byte() {
+        for length in 0..40 {
+            for special in (0..0x20).chain([b'"', b'\\']) {
+                for plain in [b'a', b' ', 0x7f, 0x80, 0xff, b'!', b'#', b'[', b']'] {
+                    let mut text = vec![plain; length];
+                    assert_eq!(plain_run(&text), length);
+                    text.push(special);
+                    text.extend_from_slice(&[b'"', 0, b'\\', plain, special, 0, 0, 0, 0, 0]);
+                    assert_eq!(plain_run(&text), length, "{special} behind {length} times {plain}");
+                }
             }
         }
     }

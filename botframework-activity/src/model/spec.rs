@@ -2,14 +2,14 @@
 //! a field, fails here. The specification is <https://github.com/microsoft/Agents/blob/main/specs/activity/protocol-activity.md>
 //! and, for Teams, <https://learn.microsoft.com/microsoftteams/platform/>.
 
-use super::object::WireObject;
+use super::object::Object;
 use super::vocabulary::{ActivityType, ContentType, EntityType, EventName, InvokeName};
 use crate::{ai, card, event, invoke, model::words::Words as _};
 
 /// What is missing in `T`.
-fn missing<T: WireObject>(row: &str, members: &str) -> Vec<String> {
-    let names = members.split_whitespace();
-    names.filter(|name| T::slot(name).is_none()).map(|name| format!("{row}: {name}")).collect()
+fn missing<T: Object + Default>(row: &str, members: &str) -> Vec<String> {
+    let (names, object) = (members.split_whitespace(), T::default());
+    names.filter(|name| object.slot(name).is_none()).map(|name| format!("{row}: {name}")).collect()
 }
 
 macro_rules! rows {

@@ -56,7 +56,7 @@ macro_rules! tagged {
             pub fn raw(&self) -> Result<$crate::model::RawJson, $crate::model::ModelError> {
                 match self {
                     Self::Other(raw) => Ok(raw.clone()),
-                    typed => $crate::model::RawJson::from_value(typed),
+                    typed => $crate::model::RawJson::of(typed),
                 }
             }
         }
@@ -77,7 +77,7 @@ macro_rules! tagged {
                 let kind = $crate::model::tagged::kind_of(&raw).map($tag::from);
                 $(
                     if kind == Some($tag::$constant) {
-                        return match raw.parse() {
+                        return match raw.read() {
                             Ok(typed) => Self::$variant(typed),
                             Err(_) => Self::Other(raw),
                         };
@@ -94,22 +94,29 @@ macro_rules! tagged {
             }
         }
 
-        impl<'de> serde::Deserialize<'de> for $name {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                $crate::model::RawJson::deserialize(deserializer).map(Self::from)
-            }
-        }
+        const _: () = {
+            use $crate::model::json::{Datum, Source, Stop};
+            use $crate::model::object::{Value, serde_value};
 
-        impl serde::Serialize for $name {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                match self {
-                    $( Self::$variant(value) => value.serialize(serializer), )*
-                    Self::Other(raw) => raw.serialize(serializer),
+            impl Value for $name {
+                fn read(from: &mut dyn Source) -> Result<Option<Self>, Stop> {
+                    Ok(from.raw()?.map(Self::from))
+                }
+
+                fn read_item(from: &mut dyn Source) -> Result<Self, Stop> {
+                    from.raw_or_null().map(Self::from)
+                }
+
+                fn datum(&self) -> Datum<'_> {
+                    match self {
+                        $( Self::$variant(value) => value.datum(), )*
+                        Self::Other(raw) => Datum::Raw(raw),
+                    }
                 }
             }
-        }
 
-        impl $crate::model::object::Value for $name {}
+            serde_value!($name);
+        };
     };
 }
 

@@ -15,7 +15,7 @@ impl Activity {
     pub fn mentions(&self) -> Result<Vec<Mention>, ModelError> {
         let mut mentions = Vec::new();
         for entity in self.entities()? {
-            mentions.extend(entity.parse::<Mention>()?);
+            mentions.extend(entity.read::<Mention>()?);
         }
         Ok(mentions)
     }
@@ -109,7 +109,7 @@ impl Activity {
             None => Vec::new(),
         };
         entities.into_iter().filter_map(move |entity| {
-            let mention = entity.parse::<Mention>().ok()??;
+            let mention = entity.read::<Mention>().ok()??;
             (mention.mentioned.as_ref()?.id.as_deref() == recipient).then_some(mention)
         })
     }

@@ -1,12 +1,11 @@
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer};
-use serde::ser::{Serialize, Serializer};
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
 
 use super::error::{ModelError, ModelErrorKind};
-use super::object::Value;
+use super::json::{Datum, Source, Stop};
+use super::object::{Value, serde_value};
 
 /// A date-time as it was written, parsed on demand.
 ///
@@ -86,19 +85,17 @@ impl fmt::Debug for Timestamp {
     }
 }
 
-impl<'de> Deserialize<'de> for Timestamp {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self)
+impl Value for Timestamp {
+    fn read(from: &mut dyn Source) -> Result<Option<Self>, Stop> {
+        Ok(from.string()?.map(Self))
+    }
+
+    fn datum(&self) -> Datum<'_> {
+        Datum::Text(&self.0)
     }
 }
 
-impl Serialize for Timestamp {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-impl Value for Timestamp {}
+serde_value!(Timestamp);
 
 #[cfg(test)]
 mod tests {

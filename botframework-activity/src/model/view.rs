@@ -21,7 +21,7 @@ use super::account::ChannelAccount;
 use super::activity::{Activity, MessageReaction, SemanticAction, TextHighlight};
 use super::attachment::Attachment;
 use super::card_action::SuggestedActions;
-use super::channel_data::{ChannelInfo, TeamsChannelData};
+use super::channel_data::ChannelInfo;
 use super::conversation::ConversationReference;
 use super::entity::{Mention, StreamInfo};
 use super::error::ModelError;
@@ -245,7 +245,7 @@ pub struct InstallationUpdate<'a> {
 impl<'a> InstallationUpdate<'a> {
     #[allow(clippy::unnecessary_wraps)] // as its siblings
     fn of(activity: &'a Activity) -> Result<Self, ModelError> {
-        let data = activity.channel_data::<TeamsChannelData>().ok().flatten();
+        let data = activity.teams_data().ok().flatten();
         let selected_channel = data.and_then(|data| data.settings).and_then(|settings| settings.selected_channel);
         Ok(Self { action: activity.action.as_ref(), selected_channel })
     }
@@ -484,7 +484,7 @@ impl<'a> DeleteUserData<'a> {
 }
 
 fn event_type(activity: &Activity) -> Option<TeamsEventType> {
-    activity.channel_data::<TeamsChannelData>().ok()??.event_type
+    activity.teams_data().ok()??.event_type
 }
 
 #[cfg(test)]

@@ -52,7 +52,8 @@ macro_rules! vocabulary {
             use std::borrow::Cow;
             use std::fmt;
 
-            use $crate::model::object::{Found, Member, Value};
+            use $crate::model::json::{Datum, Source, Stop};
+            use $crate::model::object::{Found, Member, Shown, Value, serde_value};
 
             impl From<&str> for $name {
                 fn from(text: &str) -> Self {
@@ -101,57 +102,34 @@ macro_rules! vocabulary {
                 }
             }
 
-            impl<'de> serde::Deserialize<'de> for $name {
-                fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                    struct Words;
+            impl Value for $name {
+                fn read(from: &mut dyn Source) -> Result<Option<Self>, Stop> {
+                    let mut word = None;
+                    from.text(&mut |text| word = Some(Self::from(text)))?;
+                    Ok(word)
+                }
 
-                    impl serde::de::Visitor<'_> for Words {
-                        type Value = $name;
-
-                        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                            f.write_str("a string")
-                        }
-
-                        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$name, E> {
-                            Ok($name::from(text))
-                        }
-
-                        fn visit_string<E: serde::de::Error>(self, text: String) -> Result<$name, E> {
-                            Ok($name::from(text))
-                        }
-                    }
-
-                    deserializer.deserialize_str(Words)
+                fn datum(&self) -> Datum<'_> {
+                    Datum::Text(self.as_str())
                 }
             }
 
-            impl serde::Serialize for $name {
-                fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                    serializer.serialize_str(self.as_str())
-                }
-            }
-
-            impl Value for $name {}
+            serde_value!($name);
 
             impl Member for $name {
                 const REQUIRED: bool = true;
 
-                fn read<'de, A: serde::de::MapAccess<'de>>(&mut self, map: &mut A) -> Result<Found, A::Error> {
-                    *self = map.next_value()?;
+                fn read(&mut self, from: &mut dyn Source) -> Result<Found, Stop> {
+                    *self = Self::read_item(from)?;
                     Ok(Found::Value)
                 }
 
-                fn write<M: serde::ser::SerializeMap>(
-                    &self,
-                    name: &'static str,
-                    _: Found,
-                    map: &mut M,
-                ) -> Result<(), M::Error> {
-                    map.serialize_entry(name, self)
+                fn datum(&self) -> Datum<'_> {
+                    Value::datum(self)
                 }
 
-                fn debug(&self, name: &'static str, _: bool, out: &mut fmt::DebugStruct<'_, '_>) {
-                    out.field(name, self);
+                fn shown(&self) -> Shown<'_> {
+                    Shown::Plain(self)
                 }
             }
         };

@@ -273,7 +273,7 @@ impl StreamState {
         // What is no list, or no object, is replaced: the service would not take it either.
         let without = Activity { entities: None, ..activity.clone() };
         let marked = activity.with_entity(&info).or_else(|_| without.with_entity(&info)).unwrap_or_default();
-        let mut data: TeamsChannelData = marked.channel_data().ok().flatten().unwrap_or_default();
+        let mut data: TeamsChannelData = marked.teams_data().ok().flatten().unwrap_or_default();
         (data.stream_id, data.stream_type, data.stream_sequence) = (self.id.clone(), Some(kind), sequence);
         Activity { channel_data: RawJson::from_value(&data).ok(), ..marked }
     }

@@ -2,9 +2,12 @@
 
 use bytes::Bytes;
 use entra_auth::{Key, Namespace, Sealer};
-use serde::{Deserialize, Serialize};
 
 use super::{Lane, TurnId};
+use crate::model::{
+    json,
+    object::{Value, wire_object},
+};
 use crate::{Activity, RawJson};
 
 const TURNS: Namespace = Namespace::precious("turns");
@@ -21,24 +24,20 @@ fn progress_place(lane: &Lane, id: &TurnId) -> Key {
     TURNS.partition([lane.as_str()]).key([id.as_str(), "progress"])
 }
 
-/// How far a turn is.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Progress {
-    /// The id of the placeholder that the answer will replace.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) placeholder: Option<String>,
-    /// The placeholder is a stream that waits for its final message.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(super) stream: bool,
-    /// The answer, once there is one: the handler does not run again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) answer: Option<Activity>,
-    /// The answer is being sent as a message of its own. If that is all that is known, it may have arrived.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(super) creating: bool,
-    /// What the handler stored.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) note: Option<RawJson>,
+wire_object! {
+    /// How far a turn is.
+    pub(super) struct Progress {
+        /// The id of the placeholder that the answer will replace.
+        pub placeholder: Option<String> = "placeholder";
+        /// The placeholder is a stream that waits for its final message.
+        pub stream: bool = "stream";
+        /// The answer, once there is one: the handler does not run again.
+        pub answer: Option<Activity> = "answer";
+        /// The answer is being sent as a message of its own. If that is all that is known, it may have arrived.
+        pub creating: bool = "creating";
+        /// What the handler stored.
+        pub note: Option<RawJson> = "note";
+    }
 }
 
 impl Progress {
@@ -51,14 +50,14 @@ impl Progress {
     pub(super) fn seal(&self, sealer: &Sealer, lane: &Lane, id: &TurnId) -> Option<Bytes> {
         let mut plaintext = Vec::with_capacity(1024);
         plaintext.push(JSON_V1);
-        serde_json::to_writer(&mut plaintext, self).ok()?;
+        json::append(&mut plaintext, &self.datum()).ok()?;
         sealer.seal(&progress_place(lane, id), &plaintext).ok().map(Bytes::from)
     }
 
     /// `None` when the record does not open or is of an unknown format.
     pub(super) fn open(sealed: &[u8], sealer: &Sealer, lane: &Lane, id: &TurnId) -> Option<Self> {
         let plaintext = sealer.open(&progress_place(lane, id), sealed).ok()?;
-        serde_json::from_slice(plaintext.strip_prefix(&[JSON_V1])?).ok()
+        json::read(std::str::from_utf8(plaintext.strip_prefix(&[JSON_V1])?).ok()?).ok()
     }
 }
 
@@ -77,6 +76,7 @@ mod tests {
             answer: Some(Activity::message("secret text")),
             creating: true,
             note: Some(RawJson::from_text(r#"{"n":1.50}"#).unwrap()),
+            ..Progress::default()
         };
         let sealed = progress.seal(&sealer, &lane, &id).unwrap();
         let back = Progress::open(&sealed, &sealer, &lane, &id).unwrap();

@@ -181,9 +181,9 @@ impl ToggleVisibility {
     /// The elements that are shown or hidden. What is neither an id nor a target is left out.
     #[must_use]
     pub fn targets(&self) -> Vec<TargetElement> {
-        let target = |raw: &RawJson| match raw.parse::<Scalar>() {
+        let target = |raw: &RawJson| match raw.read::<Scalar>() {
             Ok(id) => Some(TargetElement { element_id: Some(id.as_str()?.into_owned()), ..TargetElement::default() }),
-            Err(_) => raw.parse().ok(),
+            Err(_) => raw.read().ok(),
         };
         self.target_elements.iter().filter_map(target).collect()
     }

@@ -1,7 +1,7 @@
 use super::action::{Action, Execute};
 use super::element::Element;
 use super::words::{ContainerStyle, ElementKind, VerticalAlignment};
-use crate::model::object::{Value, wire_object};
+use crate::model::object::wire_object;
 use crate::model::raw::RawJson;
 use crate::model::scalar::Scalar;
 use crate::model::tagged::setters;
@@ -116,8 +116,6 @@ setters! { AdaptiveCard {
     /// Sets how the card looks.
     style(ContainerStyle) => style;
 } }
-
-impl Value for Box<AdaptiveCard> {}
 
 wire_object! {
     /// How a card is brought up to date for each of its readers:

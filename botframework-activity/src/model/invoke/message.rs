@@ -1,5 +1,6 @@
 use crate::card::FileUploadInfo;
 use crate::model::error::ModelError;
+use crate::model::json;
 use crate::model::object::wire_object;
 use crate::model::raw::RawJson;
 use crate::model::words::vocabulary;
@@ -62,7 +63,7 @@ impl FeedbackValue {
     /// [`ModelErrorKind::Shape`](crate::ModelErrorKind::Shape) when the text is no such form. A bot's own form has other
     /// members: they are in `extra`.
     pub fn form(&self) -> Result<Option<Feedback>, ModelError> {
-        let form = |text: &String| RawJson::from_text(text.clone())?.parse();
+        let form = |text: &String| json::read(text);
         self.feedback.as_ref().map(form).transpose().map_err(|error: ModelError| error.in_member("value"))
     }
 

@@ -149,7 +149,7 @@ macro_rules! invokes {
             fn read(name: InvokeName, value: RawJson) -> Result<Self, ModelError> {
                 $(
                     if name == InvokeName::$constant {
-                        return value.parse().map(Self::$marker).map_err(|error| error.in_member("value"));
+                        return value.read().map(Self::$marker).map_err(|error| error.in_member("value"));
                     }
                 )*
                 Ok(Self::Other(name, value))

@@ -1,9 +1,8 @@
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
 use crate::card::{AdaptiveCard, Card};
 use crate::model::attachment::Attachment;
 use crate::model::error::ModelError;
-use crate::model::object::{Value, wire_object};
+use crate::model::json::{Datum, Source, Stop};
+use crate::model::object::{Value, serde_value, wire_object};
 use crate::model::raw::RawJson;
 use crate::model::scalar::Scalar;
 use crate::model::tagged::setters;
@@ -94,28 +93,31 @@ pub enum TaskValue {
     Other(RawJson),
 }
 
-impl<'de> Deserialize<'de> for TaskValue {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = RawJson::deserialize(deserializer)?;
+impl TaskValue {
+    fn of(raw: RawJson) -> Self {
         let typed = match raw.get().bytes().next() {
-            Some(b'"') => raw.parse().map(Self::Message),
-            _ => raw.parse().map(|info| Self::Info(Box::new(info))),
+            Some(b'"') => raw.read().map(Self::Message),
+            _ => raw.read().map(|info| Self::Info(Box::new(info))),
         };
-        Ok(typed.unwrap_or(Self::Other(raw)))
+        typed.unwrap_or(Self::Other(raw))
     }
 }
 
-impl Serialize for TaskValue {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl Value for TaskValue {
+    fn read(from: &mut dyn Source) -> Result<Option<Self>, Stop> {
+        Ok(from.raw()?.map(Self::of))
+    }
+
+    fn datum(&self) -> Datum<'_> {
         match self {
-            Self::Info(info) => info.serialize(serializer),
-            Self::Message(text) => text.serialize(serializer),
-            Self::Other(raw) => raw.serialize(serializer),
+            Self::Info(info) => info.datum(),
+            Self::Message(text) => text.datum(),
+            Self::Other(raw) => Datum::Raw(raw),
         }
     }
 }
 
-impl Value for TaskValue {}
+serde_value!(TaskValue);
 
 wire_object! {
     /// A dialog: a page or a card.

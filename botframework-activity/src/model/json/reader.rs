@@ -1,0 +1,390 @@
+//! JSON text ([RFC 8259](https://www.rfc-editor.org/rfc/rfc8259)), read in one pass.
+//!
+//! What a type keeps raw is skipped: checked to be JSON and copied as it is. Escapes are decoded by serde_json.
+//! Skipping needs no stack, and the types that are read member by member do not contain themselves, so no depth of
+//! nesting does harm.
+
+use std::borrow::Cow;
+
+use super::{Source, Stop};
+use crate::RawJson;
+use crate::model::error::ModelError;
+use crate::model::object::{Filling, Object, Value};
+use crate::model::scan::plain_run;
+
+/// Reads a text that must be exactly one value.
+pub(crate) fn read<T: Value>(text: &str) -> Result<T, ModelError> {
+    let mut reader = Reader::new(text);
+    let value = T::read_item(&mut reader);
+    value.and_then(|value| reader.end().map(|()| value)).map_err(|stop| reader.error(stop))
+}
+
+/// A member of an object that is a string or `null`. The rest of the text is skipped.
+pub(crate) fn text_member(text: &str, name: &str) -> Result<Option<String>, ModelError> {
+    let mut reader = Reader::new(text);
+    let value = reader.text_member(name);
+    value.and_then(|value| reader.end().map(|()| value)).map_err(|stop| reader.error(stop))
+}
+
+/// The value in a text that must be exactly one, without the blanks around it.
+pub(crate) fn trimmed(text: &str) -> Result<&str, ModelError> {
+    let mut reader = Reader::new(text);
+    let value = reader.skipped();
+    value.and_then(|value| reader.end().map(|()| value)).map_err(|stop| reader.error(stop))
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+/// A string as it stands in the text.
+struct Quoted<'a> {
+    /// Without its quotes.
+    inside: &'a str,
+    /// With its quotes, where there are escapes in it.
+    escaped: Option<&'a str>,
+}
+
+impl<'a> Quoted<'a> {
+    fn decoded(&self) -> Result<Cow<'a, str>, Stop> {
+        match self.escaped {
+            None => Ok(Cow::Borrowed(self.inside)),
+            // What has passed so far and is refused here is half of a surrogate pair.
+            Some(text) => serde_json::from_str(text).map(Cow::Owned).map_err(|_| Stop::Malformed),
+        }
+    }
+}
+
+impl<'a> Reader<'a> {
+    const fn new(text: &'a str) -> Self {
+        Self { text, at: 0 }
+    }
+
+    /// The next byte that is no blank, which is not taken yet.
+    fn next(&mut self) -> Option<u8> {
+        loop {
+            match self.text.as_bytes().get(self.at) {
+                Some(b' ' | b'\n' | b'\r' | b'\t') => self.at += 1,
+                other => return other.copied(),
+            }
+        }
+    }
+
+    /// Takes the byte if it is the next one.
+    fn takes(&mut self, byte: u8) -> bool {
+        let found = self.next() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), Stop> {
+        if self.takes(byte) { Ok(()) } else { Err(Stop::Malformed) }
+    }
+
+    fn end(&mut self) -> Result<(), Stop> {
+        if self.next().is_none() { Ok(()) } else { Err(Stop::Malformed) }
+    }
+
+    fn word(&mut self, word: &str) -> Result<(), Stop> {
+        if self.text.as_bytes().get(self.at..).is_some_and(|rest| rest.starts_with(word.as_bytes())) {
+            self.at += word.len();
+            Ok(())
+        } else {
+            Err(Stop::Malformed)
+        }
+    }
+
+    fn null(&mut self) -> Result<bool, Stop> {
+        if self.next() == Some(b'n') { self.word("null").map(|()| true) } else { Ok(false) }
+    }
+
+    /// A value of another kind than the one that was asked for.
+    fn wrong(&mut self, expected: &'static str) -> Stop {
+        self.skip().map_or_else(|stop| stop, |()| Stop::Shape(expected))
+    }
+
+    /// The rest of a string, whose first quote is taken.
+    fn quoted(&mut self) -> Result<Quoted<'a>, Stop> {
+        let start = self.at;
+        let mut escaped = false;
+        loop {
+            let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+            let plain = plain_run(rest);
+            self.at += plain;
+            match rest.get(plain) {
+                Some(b'"') => {
+                    let inside = self.text.get(start..self.at).ok_or(Stop::Malformed)?;
+                    self.at += 1;
+                    let escaped = if escaped { self.text.get(start - 1..self.at) } else { None };
+                    return Ok(Quoted { inside, escaped });
+                }
+                Some(b'\\') => {
+                    escaped = true;
+                    self.at += match rest.get(plain + 1..).unwrap_or_default() {
+                        [b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => 2,
+                        [b'u', a, b, c, d, ..] if [a, b, c, d].iter().all(|digit| digit.is_ascii_hexdigit()) => 6,
+                        _ => return Err(Stop::Malformed),
+                    };
+                }
+                // A control character, or the end.
+                _ => return Err(Stop::Malformed),
+            }
+        }
+    }
+
+    fn key(&mut self) -> Result<Quoted<'a>, Stop> {
+        self.expect(b'"')?;
+        let key = self.quoted()?;
+        self.expect(b':')?;
+        Ok(key)
+    }
+
+    /// A number as it is spelled.
+    fn number(&mut self) -> Result<&'a str, Stop> {
+        let start = self.at;
+        let bytes = self.text.as_bytes();
+        let digits = |at: usize| {
+            let rest = bytes.get(at..).unwrap_or_default();
+            at + rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len())
+        };
+        let is = |at: usize, wanted: &[u8]| bytes.get(at).is_some_and(|byte| wanted.contains(byte));
+        let mut at = start + usize::from(is(start, b"-"));
+        let whole = at;
+        at = digits(at);
+        let mut good = at > whole && (at == whole + 1 || !is(whole, b"0"));
+        if is(at, b".") {
+            let fraction = at + 1;
+            at = digits(fraction);
+            good &= at > fraction;
+        }
+        if is(at, b"eE") {
+            let exponent = at + 1 + usize::from(is(at + 1, b"+-"));
+            at = digits(exponent);
+            good &= at > exponent;
+        }
+        self.at = at;
+        self.text.get(start..at).filter(|_| good).ok_or(Stop::Malformed)
+    }
+
+    fn skipped(&mut self) -> Result<&'a str, Stop> {
+        self.next();
+        let start = self.at;
+        self.skip()?;
+        self.text.get(start..self.at).ok_or(Stop::Malformed)
+    }
+
+    fn skip(&mut self) -> Result<(), Stop> {
+        let mut open = Nesting::default();
+        loop {
+            match self.next() {
+                Some(b'"') => {
+                    self.at += 1;
+                    self.quoted()?;
+                }
+                Some(b'{') => {
+                    self.at += 1;
+                    if !self.takes(b'}') {
+                        self.key()?;
+                        open.enter(true);
+                        continue;
+                    }
+                }
+                Some(b'[') => {
+                    self.at += 1;
+                    if !self.takes(b']') {
+                        open.enter(false);
+                        continue;
+                    }
+                }
+                Some(b'-' | b'0'..=b'9') => drop(self.number()?),
+                Some(b't') => self.word("true")?,
+                Some(b'f') => self.word("false")?,
+                Some(b'n') => self.word("null")?,
+                _ => return Err(Stop::Malformed),
+            }
+            // A value has ended, and with it perhaps what it stands in.
+            loop {
+                let Some(in_object) = open.innermost() else {
+                    return Ok(());
+                };
+                match (self.next(), in_object) {
+                    (Some(b','), true) => {
+                        self.at += 1;
+                        self.key()?;
+                        break;
+                    }
+                    (Some(b','), false) => {
+                        self.at += 1;
+                        break;
+                    }
+                    (Some(b'}'), true) | (Some(b']'), false) => {
+                        self.at += 1;
+                        open.leave();
+                    }
+                    _ => return Err(Stop::Malformed),
+                }
+            }
+        }
+    }
+
+    /// A member of an object that is a string; all others are skipped.
+    fn text_member(&mut self, wanted: &str) -> Result<Option<String>, Stop> {
+        if !self.takes(b'{') {
+            return Err(self.wrong("expected an object"));
+        }
+        if self.takes(b'}') {
+            return Ok(None);
+        }
+        let mut found = None;
+        loop {
+            if self.key()?.decoded()? != wanted {
+                self.skip()?;
+            } else if found.replace(self.string()?).is_some() {
+                return Err(Stop::Shape("a member appears twice"));
+            }
+            if !self.takes(b',') {
+                self.expect(b'}')?;
+                return Ok(found.flatten());
+            }
+        }
+    }
+
+    fn error(&self, stop: Stop) -> ModelError {
+        let (line, column) = self.position();
+        ModelError::stopped(stop, line, column)
+    }
+
+    /// Line and column, both from 1.
+    fn position(&self) -> (usize, usize) {
+        let before = self.text.as_bytes().get(..self.at).unwrap_or(self.text.as_bytes());
+        let lines = before.iter().filter(|byte| **byte == b'\n').count();
+        let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+        (lines + 1, before.len() - line_start + 1)
+    }
+}
+
+impl Source for Reader<'_> {
+    fn text(&mut self, take: &mut dyn FnMut(&str)) -> Result<bool, Stop> {
+        if self.takes(b'"') {
+            take(&self.quoted()?.decoded()?);
+            return Ok(true);
+        }
+        if self.null()? { Ok(false) } else { Err(self.wrong("expected a string")) }
+    }
+
+    fn string(&mut self) -> Result<Option<String>, Stop> {
+        if self.takes(b'"') {
+            return Ok(Some(self.quoted()?.decoded()?.into_owned()));
+        }
+        if self.null()? { Ok(None) } else { Err(self.wrong("expected a string")) }
+    }
+
+    fn truth(&mut self) -> Result<Option<bool>, Stop> {
+        match self.next() {
+            Some(b't') => self.word("true").map(|()| Some(true)),
+            Some(b'f') => self.word("false").map(|()| Some(false)),
+            Some(b'n') => self.word("null").map(|()| None),
+            _ => Err(self.wrong("expected true or false")),
+        }
+    }
+
+    fn integer(&mut self) -> Result<Option<i64>, Stop> {
+        const EXPECTED: Stop = Stop::Shape("expected a whole number of 64 bits");
+        match self.next() {
+            Some(b'-' | b'0'..=b'9') => {
+                let number = self.number()?;
+                // The sign would be lost.
+                if number == "-0" { Err(EXPECTED) } else { number.parse().map(Some).map_err(|_| EXPECTED) }
+            }
+            Some(b'n') => self.word("null").map(|()| None),
+            _ => Err(self.wrong("expected a whole number")),
+        }
+    }
+
+    fn float(&mut self) -> Result<Option<f64>, Stop> {
+        match self.next() {
+            Some(b'-' | b'0'..=b'9') => {
+                let number = self.number()?.parse::<f64>().ok().filter(|number| number.is_finite());
+                number.map(Some).ok_or(Stop::Shape("expected a number of 64 bits"))
+            }
+            Some(b'n') => self.word("null").map(|()| None),
+            _ => Err(self.wrong("expected a number")),
+        }
+    }
+
+    fn raw(&mut self) -> Result<Option<RawJson>, Stop> {
+        if self.null()? { Ok(None) } else { self.raw_or_null().map(Some) }
+    }
+
+    fn raw_or_null(&mut self) -> Result<RawJson, Stop> {
+        self.skipped().map(RawJson::checked)
+    }
+
+    fn object(&mut self, into: &mut dyn Object) -> Result<bool, Stop> {
+        if !self.takes(b'{') {
+            return if self.null()? { Ok(false) } else { Err(self.wrong("expected an object")) };
+        }
+        let mut filling = Filling::new(into);
+        if !self.takes(b'}') {
+            loop {
+                let place = filling.name(&self.key()?.decoded()?)?;
+                filling.value(place, self)?;
+                if self.takes(b',') {
+                    continue;
+                }
+                self.expect(b'}')?;
+                break;
+            }
+        }
+        filling.finish().map(|()| true)
+    }
+
+    fn list(&mut self, item: &mut dyn FnMut(&mut dyn Source) -> Result<(), Stop>) -> Result<bool, Stop> {
+        if !self.takes(b'[') {
+            return if self.null()? { Ok(false) } else { Err(self.wrong("expected a list")) };
+        }
+        if self.takes(b']') {
+            return Ok(true);
+        }
+        loop {
+            item(self)?;
+            if !self.takes(b',') {
+                self.expect(b']')?;
+                return Ok(true);
+            }
+        }
+    }
+}
+
+/// Which of the open brackets are objects, the innermost last.
+#[derive(Default)]
+struct Nesting {
+    /// One bit for each of the innermost up to 64.
+    objects: u64,
+    depth: usize,
+    /// The bits of those further out, 64 each.
+    outer: Vec<u64>,
+}
+
+impl Nesting {
+    fn enter(&mut self, object: bool) {
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
+            self.outer.push(self.objects);
+        }
+        self.objects = self.objects << 1 | u64::from(object);
+        self.depth += 1;
+    }
+
+    fn leave(&mut self) {
+        self.depth = self.depth.saturating_sub(1);
+        self.objects >>= 1;
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
+            self.objects = self.outer.pop().unwrap_or_default();
+        }
+    }
+
+    const fn innermost(&self) -> Option<bool> {
+        if self.depth == 0 { None } else { Some(self.objects & 1 == 1) }
+    }
+}
