@@ -41,15 +41,14 @@ impl Spelling {
         self.nulls = 0;
     }
 
-    /// How a member without a value is written.
+    /// Whether a member without a value is left out.
+    const fn is_silent_about(self, bit: u64) -> bool {
+        (self.nulls | self.empties) & bit == 0
+    }
+
+    /// How a member without a value is written that is not left out.
     const fn of_nothing(self, bit: u64) -> Datum<'static> {
-        if self.nulls & bit != 0 {
-            Datum::Null
-        } else if self.empties & bit != 0 {
-            Datum::Empty
-        } else {
-            Datum::Absent
-        }
+        if self.nulls & bit != 0 { Datum::Null } else { Datum::Empty }
     }
 }
 
@@ -298,17 +297,20 @@ pub(crate) fn clashes(object: &dyn Object) -> bool {
     object.rest().0.iter().any(|(name, _)| object.slot(name).is_some())
 }
 
-/// The members to be written: the known ones, then the others.
-pub(crate) fn members(object: &dyn Object) -> impl Iterator<Item = (&str, Datum<'_>)> {
+/// Puts the members to be written: the known ones, then the others.
+pub(crate) fn each_member<E>(
+    object: &dyn Object,
+    mut put: impl FnMut(&str, &Datum<'_>) -> Result<(), E>,
+) -> Result<(), E> {
     let (extra, spelling) = object.rest();
-    let known = (0..).zip(object.schema().members).filter_map(move |(slot, name)| {
-        let datum = match object.member(slot) {
-            Datum::Absent => spelling.of_nothing(1 << slot),
-            value => value,
-        };
-        (!matches!(datum, Datum::Absent)).then_some((*name, datum))
-    });
-    known.chain(extra.iter().map(|(name, value)| (name, Datum::Raw(value))))
+    for (slot, name) in (0..).zip(object.schema().members) {
+        match object.member(slot) {
+            Datum::Absent if spelling.is_silent_about(1 << slot) => {}
+            Datum::Absent => put(name, &spelling.of_nothing(1 << slot))?,
+            datum => put(name, &datum)?,
+        }
+    }
+    extra.iter().try_for_each(|(name, value)| put(name, &Datum::Raw(value)))
 }
 
 pub(crate) fn debug(object: &dyn Object, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -507,6 +509,11 @@ macro_rules! wire_object {
                 fn read(from: &mut dyn Source) -> Result<Option<Self>, Stop> {
                     let mut object = Self::default();
                     Ok(from.object(&mut object)?.then_some(object))
+                }
+
+                fn read_item(from: &mut dyn Source) -> Result<Self, Stop> {
+                    let mut object = Self::default();
+                    if from.object(&mut object)? { Ok(object) } else { Err(Stop::NULL) }
                 }
 
                 fn datum(&self) -> Datum<'_> {

@@ -1,7 +1,7 @@
 use serde::ser::{Error as _, Serialize, SerializeMap, SerializeSeq, Serializer};
 
 use crate::RawJson;
-use crate::model::object::{CLASH, Object, clashes, members};
+use crate::model::object::{CLASH, Object, clashes, each_member};
 
 /// A value to be written.
 pub(crate) enum Datum<'a> {
@@ -40,9 +40,7 @@ impl Serialize for Datum<'_> {
                     return Err(S::Error::custom(CLASH));
                 }
                 let mut map = serializer.serialize_map(None)?;
-                for (name, value) in members(object) {
-                    map.serialize_entry(name, &value)?;
-                }
+                each_member(object, |name, value| map.serialize_entry(name, value))?;
                 map.end()
             }
             Self::List(list) => {

@@ -10,13 +10,18 @@ use super::{Source, Stop};
 use crate::RawJson;
 use crate::model::error::ModelError;
 use crate::model::object::{Filling, Object, Value};
-use crate::model::scan::plain_run;
+use crate::model::scan::special_bytes;
 
 /// Reads a text that must be exactly one value.
 pub(crate) fn read<T: Value>(text: &str) -> Result<T, ModelError> {
     let mut reader = Reader::new(text);
-    let value = T::read_item(&mut reader);
-    value.and_then(|value| reader.end().map(|()| value)).map_err(|stop| reader.error(stop))
+    match T::read_item(&mut reader) {
+        Err(stop) => Err(reader.error(stop)),
+        Ok(value) => match reader.end() {
+            Err(stop) => Err(reader.error(stop)),
+            Ok(()) => Ok(value),
+        },
+    }
 }
 
 /// A member of an object that is a string or `null`. The rest of the text is skipped.
@@ -33,9 +38,13 @@ pub(crate) fn trimmed(text: &str) -> Result<&str, ModelError> {
     value.and_then(|value| reader.end().map(|()| value)).map_err(|stop| reader.error(stop))
 }
 
+#[derive(Clone, Copy)]
 struct Reader<'a> {
     text: &'a str,
     at: usize,
+    /// Where the block of 64 bytes begins that was looked at last, and one bit for each special byte in it.
+    block: usize,
+    specials: u64,
 }
 
 /// A string as it stands in the text.
@@ -47,6 +56,7 @@ struct Quoted<'a> {
 }
 
 impl<'a> Quoted<'a> {
+    #[inline(always)]
     fn decoded(&self) -> Result<Cow<'a, str>, Stop> {
         match self.escaped {
             None => Ok(Cow::Borrowed(self.inside)),
@@ -57,11 +67,12 @@ impl<'a> Quoted<'a> {
 }
 
 impl<'a> Reader<'a> {
-    const fn new(text: &'a str) -> Self {
-        Self { text, at: 0 }
+    fn new(text: &'a str) -> Self {
+        Self { text, at: 0, block: 0, specials: special_bytes(text.as_bytes()) }
     }
 
     /// The next byte that is no blank, which is not taken yet.
+    #[inline(always)]
     fn next(&mut self) -> Option<u8> {
         loop {
             match self.text.as_bytes().get(self.at) {
@@ -72,12 +83,14 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes the byte if it is the next one.
+    #[inline(always)]
     fn takes(&mut self, byte: u8) -> bool {
         let found = self.next() == Some(byte);
         self.at += usize::from(found);
         found
     }
 
+    #[inline(always)]
     fn expect(&mut self, byte: u8) -> Result<(), Stop> {
         if self.takes(byte) { Ok(()) } else { Err(Stop::Malformed) }
     }
@@ -105,27 +118,29 @@ impl<'a> Reader<'a> {
     }
 
     /// The rest of a string, whose first quote is taken.
+    #[inline(always)]
     fn quoted(&mut self) -> Result<Quoted<'a>, Stop> {
         let start = self.at;
+        let escaped = self.pass_string()?;
+        let inside = self.text.get(start..self.at - 1).ok_or(Stop::Malformed)?;
+        let escaped = if escaped { self.text.get(start - 1..self.at) } else { None };
+        Ok(Quoted { inside, escaped })
+    }
+
+    /// Passes the rest of a string, whose first quote is taken. Gives whether there are escapes in it.
+    #[inline(always)]
+    fn pass_string(&mut self) -> Result<bool, Stop> {
         let mut escaped = false;
         loop {
-            let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-            let plain = plain_run(rest);
-            self.at += plain;
-            match rest.get(plain) {
+            self.to_special();
+            match self.text.as_bytes().get(self.at) {
                 Some(b'"') => {
-                    let inside = self.text.get(start..self.at).ok_or(Stop::Malformed)?;
                     self.at += 1;
-                    let escaped = if escaped { self.text.get(start - 1..self.at) } else { None };
-                    return Ok(Quoted { inside, escaped });
+                    return Ok(escaped);
                 }
                 Some(b'\\') => {
                     escaped = true;
-                    self.at += match rest.get(plain + 1..).unwrap_or_default() {
-                        [b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => 2,
-                        [b'u', a, b, c, d, ..] if [a, b, c, d].iter().all(|digit| digit.is_ascii_hexdigit()) => 6,
-                        _ => return Err(Stop::Malformed),
-                    };
+                    self.pass_escape()?;
                 }
                 // A control character, or the end.
                 _ => return Err(Stop::Malformed),
@@ -133,11 +148,58 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Goes to the next quote, backslash or control character, or to the end.
+    #[inline(always)]
+    fn to_special(&mut self) {
+        let passed = self.at - self.block;
+        let specials = if passed < 64 { self.specials >> passed } else { 0 };
+        if specials == 0 {
+            self.to_special_of_another_block();
+        } else {
+            self.at += specials.trailing_zeros() as usize;
+        }
+    }
+
+    fn to_special_of_another_block(&mut self) {
+        let bytes = self.text.as_bytes();
+        let mut from = self.at.max(self.block + 64);
+        loop {
+            self.block = from & !63;
+            self.specials = bytes.get(self.block..).map_or(0, special_bytes);
+            let specials = self.specials >> (from - self.block);
+            if specials != 0 {
+                self.at = from + specials.trailing_zeros() as usize;
+                return;
+            }
+            from = self.block + 64;
+            if from >= bytes.len() {
+                self.at = bytes.len();
+                return;
+            }
+        }
+    }
+
+    fn pass_escape(&mut self) -> Result<(), Stop> {
+        self.at += match self.text.as_bytes().get(self.at + 1..).unwrap_or_default() {
+            [b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => 2,
+            [b'u', a, b, c, d, ..] if [a, b, c, d].iter().all(|digit| digit.is_ascii_hexdigit()) => 6,
+            _ => return Err(Stop::Malformed),
+        };
+        Ok(())
+    }
+
     fn key(&mut self) -> Result<Quoted<'a>, Stop> {
         self.expect(b'"')?;
         let key = self.quoted()?;
         self.expect(b':')?;
         Ok(key)
+    }
+
+    #[inline(always)]
+    fn pass_key(&mut self) -> Result<(), Stop> {
+        self.expect(b'"')?;
+        self.pass_string()?;
+        self.expect(b':')
     }
 
     /// A number as it is spelled.
@@ -175,17 +237,26 @@ impl<'a> Reader<'a> {
     }
 
     fn skip(&mut self) -> Result<(), Stop> {
+        // On a copy, which stays in registers: this loop sees most of the bytes of most documents.
+        let mut here = *self;
+        let skipped = here.pass_value();
+        *self = here;
+        skipped
+    }
+
+    #[inline]
+    fn pass_value(&mut self) -> Result<(), Stop> {
         let mut open = Nesting::default();
         loop {
             match self.next() {
                 Some(b'"') => {
                     self.at += 1;
-                    self.quoted()?;
+                    self.pass_string()?;
                 }
                 Some(b'{') => {
                     self.at += 1;
                     if !self.takes(b'}') {
-                        self.key()?;
+                        self.pass_key()?;
                         open.enter(true);
                         continue;
                     }
@@ -211,7 +282,7 @@ impl<'a> Reader<'a> {
                 match (self.next(), in_object) {
                     (Some(b','), true) => {
                         self.at += 1;
-                        self.key()?;
+                        self.pass_key()?;
                         break;
                     }
                     (Some(b','), false) => {

@@ -2,7 +2,7 @@
 
 use super::{Datum, List};
 use crate::model::error::ModelError;
-use crate::model::object::{Object, clashes, members};
+use crate::model::object::{Object, clashes, each_member};
 use crate::model::scan::plain_run;
 
 /// A value as JSON text of its own.
@@ -35,13 +35,13 @@ fn append_object(json: &mut Vec<u8>, object: &dyn Object) -> Result<(), ModelErr
         return Err(ModelError::encode());
     }
     let mut before = b'{';
-    for (name, value) in members(object) {
+    each_member(object, |name, value| {
         json.push(before);
+        before = b',';
         quoted(json, name);
         json.push(b':');
-        append(json, &value)?;
-        before = b',';
-    }
+        append(json, value)
+    })?;
     if before == b'{' {
         json.push(b'{');
     }
