@@ -5,6 +5,8 @@
 mod flow;
 mod invoke;
 #[cfg(feature = "sign-in")]
+mod json;
+#[cfg(feature = "sign-in")]
 mod sign_in;
 #[cfg(all(test, feature = "sign-in"))]
 mod test_support;
