@@ -5,13 +5,13 @@
 mod flow;
 mod invoke;
 #[cfg(feature = "sign-in")]
-mod json;
-#[cfg(feature = "sign-in")]
 mod sign_in;
 #[cfg(all(test, feature = "sign-in"))]
 mod test_support;
 #[cfg(feature = "sign-in")]
 mod token_service;
+#[cfg(feature = "sign-in")]
+mod tree;
 
 pub use crate::invoke::SignInFailureCode;
 #[cfg(feature = "sign-in")]

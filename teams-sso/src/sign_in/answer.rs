@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     flow::{Answer, Refusal},
-    json,
+    tree,
 };
 
 /// What the answer to an exchange repeats of it.
@@ -33,7 +33,7 @@ pub(super) fn response(answer: Answer, ids: &Ids) -> InvokeResponse {
         tracing::info!(teams_sso.reference = reference.as_str(), http.response.status_code = status, "invoke refused");
         format!("{detail} Reference: {reference}")
     });
-    let body = json::with(json!({"id": ids.id, "connectionName": ids.connection}), "failureDetail", detail);
+    let body = tree::with(json!({"id": ids.id, "connectionName": ids.connection}), "failureDetail", detail);
     let mut response = InvokeResponse::new(status);
     response.body = Some(body.into());
     response

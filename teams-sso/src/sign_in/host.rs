@@ -1,6 +1,6 @@
 use botframework_activity::{Activity, ConversationType, EntityType};
 
-use crate::json;
+use crate::tree;
 
 /// Where the user writes from, as far as it matters to a sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ impl Host {
         // On the wire Copilot is Teams with an entity; some relays put it into the channel id.
         let entities = activity.entities().unwrap_or_default();
         let product = entities.iter().find(|entity| *entity.kind() == EntityType::PRODUCT_INFO);
-        let product = product.and_then(|product| json::text(&json::read(product.raw().get().as_bytes())?, "id", "id"));
+        let product = product.and_then(|product| tree::text(&tree::read(product.raw().get().as_bytes())?, "id", "id"));
         match channel.base() {
             _ if is_copilot(channel.sub_channel()) || is_copilot(product.as_deref()) => Self::Copilot,
             _ if channel.is_teams() => Self::Teams,

@@ -4,21 +4,21 @@
 use serde_json::Value;
 
 use super::TokenServiceErrorKind as Kind;
-use crate::json;
+use crate::tree;
 
 /// The kind of a refused exchange (status 400) and the AADSTS number behind it.
 ///
 /// The body is `{"error":{"code","message","innerHttpError":{"statusCode","body"}}}`, members in either letter case; the
 /// inner body is Entra's own, as an object or as its text.
 pub(super) fn refused_exchange(body: &[u8]) -> (Kind, Option<u32>) {
-    let response = json::read(body).unwrap_or_default();
-    let error = json::member(&response, "error", "Error");
-    let message = json::member(error, "message", "Message").as_str().unwrap_or_default();
-    let inner = json::member(json::member(error, "innerHttpError", "InnerHttpError"), "body", "Body");
-    let parsed = inner.as_str().and_then(|text| json::read(text.as_bytes()));
+    let response = tree::read(body).unwrap_or_default();
+    let error = tree::member(&response, "error", "Error");
+    let message = tree::member(error, "message", "Message").as_str().unwrap_or_default();
+    let inner = tree::member(tree::member(error, "innerHttpError", "InnerHttpError"), "body", "Body");
+    let parsed = inner.as_str().and_then(|text| tree::read(text.as_bytes()));
     let inner = parsed.as_ref().unwrap_or(inner);
-    let entra = |name| json::member(inner, name, name).as_str().unwrap_or_default();
-    let code = json::member(inner, "error_codes", "error_codes").get(0).and_then(Value::as_u64);
+    let entra = |name| tree::member(inner, name, name).as_str().unwrap_or_default();
+    let code = tree::member(inner, "error_codes", "error_codes").get(0).and_then(Value::as_u64);
     let code = code.and_then(|code| u32::try_from(code).ok());
     let code = code.or_else(|| aadsts(entra("error_description"))).or_else(|| aadsts(message));
     (kind(entra("error"), entra("suberror"), code, message), code)

@@ -3,7 +3,7 @@ use botframework_activity::VerifiedActivity;
 use serde_json::json;
 
 use super::ChannelUser;
-use crate::json;
+use crate::tree;
 
 /// The `state` of a sign-in resource: who signs in where, as standard base64 of JSON. It holds a conversation reference, as
 /// little of it as the service needs, since it travels in a URL. What is absent is left out. It names the user: never in a
@@ -17,7 +17,7 @@ pub(super) fn encode(user: &ChannelUser, activity: &VerifiedActivity, connection
         "channelId": user.channel(),
         "serviceUrl": activity.service_url().as_str(),
     });
-    let conversation = json::with(conversation, "activityId", activity.id.clone());
+    let conversation = tree::with(conversation, "activityId", activity.id.clone());
     let state = json!({"connectionName": connection, "conversation": conversation, "msAppId": user.bot().as_str()});
     STANDARD.encode(state.to_string())
 }

@@ -11,7 +11,7 @@ use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 use url::Url;
 
 use super::{TokenServiceError, TokenServiceErrorKind as Kind, classify::refused_exchange};
-use crate::{TokenExchangeResource, TokenPostResource, json};
+use crate::{TokenExchangeResource, TokenPostResource, tree};
 
 /// What is asked of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,17 +146,17 @@ impl SignInResource {
     /// Refuses links that lead anywhere but to the service.
     /// Of the service's answer only what the card is known to hold goes to the client.
     fn read(answer: &Value) -> Option<Self> {
-        let link = json::text(answer, "signInLink", "SignInLink")?;
-        let silent = json::member(answer, "tokenExchangeResource", "TokenExchangeResource");
+        let link = tree::text(answer, "signInLink", "SignInLink")?;
+        let silent = tree::member(answer, "tokenExchangeResource", "TokenExchangeResource");
         let exchange = silent.is_object().then(|| {
             let mut resource = TokenExchangeResource::default();
-            resource.id = json::text(silent, "id", "Id");
-            resource.uri = json::text(silent, "uri", "Uri");
-            resource.provider_id = json::text(silent, "providerId", "ProviderId");
+            resource.id = tree::text(silent, "id", "Id");
+            resource.uri = tree::text(silent, "uri", "Uri");
+            resource.provider_id = tree::text(silent, "providerId", "ProviderId");
             resource
         });
-        let post = json::member(answer, "tokenPostResource", "TokenPostResource");
-        let post = json::text(post, "sasUrl", "SasUrl").map(TokenPostResource::new);
+        let post = tree::member(answer, "tokenPostResource", "TokenPostResource");
+        let post = tree::text(post, "sasUrl", "SasUrl").map(TokenPostResource::new);
         Some(Self { link, exchange, post })
     }
 
@@ -216,17 +216,17 @@ pub(super) fn decode_token(
     match (status.as_u16(), operation) {
         (200, _) => {
             // serde's message can quote the body, so it is not passed on.
-            let Some(response) = json::read(body).filter(Value::is_object) else { return failed(Kind::Protocol) };
-            let token = match json::member(&response, "token", "Token") {
+            let Some(mut response) = tree::read(body).filter(Value::is_object) else { return failed(Kind::Protocol) };
+            let token = match tree::take(&mut response, "token", "Token") {
                 Value::Null => return Ok(None),
                 Value::String(token) if token.is_empty() => return Ok(None),
                 Value::String(token) => token,
                 _ => return failed(Kind::Protocol),
             };
-            let stated = json::member(&response, "expiration", "Expiration").as_str();
+            let stated = tree::member(&response, "expiration", "Expiration").as_str();
             let stated = stated.and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
-            let end = expires_on(token).or(stated).unwrap_or(now + OPAQUE_LIFE);
-            let raw = Secret::new(token.as_str());
+            let end = expires_on(&token).or(stated).unwrap_or(now + OPAQUE_LIFE);
+            let raw = Secret::from(token);
             match AccessToken::new(raw.clone(), end) {
                 Ok(token) => Ok(Some(ServiceToken { token, raw })),
                 Err(_) => failed(Kind::Protocol),
@@ -258,7 +258,7 @@ pub(super) fn decode_resource(
     if status != StatusCode::OK {
         return Err(decode_failure(Operation::GetSignInResource, status));
     }
-    json::read(body)
+    tree::read(body)
         .and_then(|answer| SignInResource::read(&answer))
         .and_then(|resource| resource.checked(base))
         .ok_or_else(|| TokenServiceError::new(Kind::Protocol).with_status(200))

@@ -14,6 +14,12 @@ pub(crate) fn member<'a>(object: &'a Value, name: &str, other: &str) -> &'a Valu
     object.get(name).or_else(|| object.get(other)).unwrap_or(NONE)
 }
 
+/// A member of an object, taken out of it.
+pub(crate) fn take(object: &mut Value, name: &str, other: &str) -> Value {
+    let found = if object.get(name).is_some() { name } else { other };
+    object.get_mut(found).map(Value::take).unwrap_or_default()
+}
+
 /// The text of a member; `None` when it is absent or no text.
 pub(crate) fn text(object: &Value, name: &str, other: &str) -> Option<String> {
     member(object, name, other).as_str().map(str::to_owned)
