@@ -213,6 +213,8 @@ pub(crate) struct Visit {
     agent: String,
     version: String,
     owner: String,
+    /// Whether the request names the session. Otherwise each caller has one of their own in a conversation.
+    named: bool,
     now: i64,
 }
 
@@ -228,12 +230,16 @@ impl Visit {
         if !is_id(&id) {
             return Err(ApiError::invalid("agent_session_id", "The session id is not valid."));
         }
-        Ok(Some(Self { id, agent: agent.name.clone(), version, owner: call.owner(), now }))
+        let named = turn.request.members.get("agent_session_id").is_some_and(Value::is_string);
+        Ok(Some(Self { id, agent: agent.name.clone(), version, owner: call.owner(), named, now }))
     }
 
     /// Begins the session, or wakes it.
     pub(crate) fn enter(self, store: &mut Store) -> Result<(), ApiError> {
-        let known = store.sessions.iter_mut().find(|known| known.agent == self.agent && known.id == self.id);
+        let mut sessions = store.sessions.iter_mut();
+        let known = sessions.find(|known| {
+            known.agent == self.agent && known.id == self.id && (self.named || known.owner == self.owner)
+        });
         match known {
             Some(session) if session.owner != self.owner => {
                 let text = "The session belongs to another identity.";
