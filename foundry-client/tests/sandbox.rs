@@ -2,9 +2,11 @@
 #![cfg(all(feature = "publish", feature = "arm", feature = "tools"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
+mod sandbox_cloud;
+
 use std::sync::Arc;
 
-use entra_auth::{ReqwestTransport, Secret, StaticCredential, TokenCredential};
+use entra_auth::{ReqwestTransport, Secret};
 use foundry_client::agents::{
     AgentState, ApprovalStatus, EndpointChange, Feature, NewVersion, PromptDefinition, Protocol, SchemeKind,
     WorkflowDefinition,
@@ -14,45 +16,11 @@ use foundry_client::publish::{ActivityAccess, PublishRequest, PublishScope};
 use foundry_client::resource::{ConnectionKind, FilePurpose};
 use foundry_client::tools::{ToolError, ToolFunction, ToolLoop, ToolSet};
 use foundry_client::{
-    CompactResponse, CreateConversation, CreateResponse, Decision, ErrorKind, FoundryClient, InputItem, ListAgents,
-    ListConversations, ListFiles, ListItems, ListPage, ListResponses, ListVersions, Order, Polling, Resource,
-    ResponseStatus, Target,
+    CompactResponse, CreateConversation, CreateResponse, Decision, ErrorKind, InputItem, ListAgents, ListConversations,
+    ListFiles, ListItems, ListPage, ListResponses, ListVersions, Order, Polling, Resource, ResponseStatus, Target,
 };
-use m365_sandbox::{Sandbox, constants};
-
-struct Cloud {
-    sandbox: Sandbox,
-    client: FoundryClient,
-    credential: Arc<dyn TokenCredential>,
-}
-
-async fn cloud() -> Cloud {
-    let sandbox = Sandbox::builder().start().await.unwrap();
-    let credential: Arc<dyn TokenCredential> = Arc::new(StaticCredential::new(token(&sandbox).await).unwrap());
-    let settings = sandbox.settings();
-    let endpoint = settings.iter().find(|(name, _)| *name == "FOUNDRY_PROJECT_ENDPOINT").unwrap().1.clone();
-    let transport = Arc::new(ReqwestTransport::new().unwrap());
-    let builder = FoundryClient::builder(endpoint).credential(Arc::clone(&credential)).transport(transport);
-    Cloud { sandbox, client: builder.build().unwrap(), credential }
-}
-
-/// An app-only token of the bot, in the way any client gets one.
-async fn token(sandbox: &Sandbox) -> String {
-    use entra_auth::{Body, HttpTransport};
-    let encode = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
-    let form = format!(
-        "grant_type=client_credentials&client_id={}&client_secret={}&scope={}",
-        constants::BOT_APP_ID,
-        encode(constants::BOT_APP_SECRET),
-        encode(&format!("{}/.default", constants::FOUNDRY_RESOURCE)),
-    );
-    let url = format!("{}/entra/{}/oauth2/v2.0/token", sandbox.base_url(), constants::RESOURCE_TENANT);
-    let request = http::Request::post(url).header("content-type", "application/x-www-form-urlencoded");
-    let request = request.body(Body::from(bytes::Bytes::from(form))).unwrap();
-    let reply = ReqwestTransport::new().unwrap().send(request).await.unwrap();
-    let body: serde_json::Value = serde_json::from_slice(&reply.into_body().collect(65_536).await.unwrap()).unwrap();
-    body["access_token"].as_str().unwrap().to_owned()
-}
+use m365_sandbox::constants;
+use sandbox_cloud::{Cloud, cloud};
 
 fn say(text: &str) -> CreateResponse {
     CreateResponse::new().agent(constants::FOUNDRY_AGENT).text(text)

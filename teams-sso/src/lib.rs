@@ -10,6 +10,8 @@ mod sign_in;
 mod test_support;
 #[cfg(feature = "sign-in")]
 mod token_service;
+#[cfg(feature = "sign-in")]
+mod tree;
 
 pub use crate::invoke::SignInFailureCode;
 #[cfg(feature = "sign-in")]

@@ -4,7 +4,7 @@ use std::io;
 
 use axum::{
     Router,
-    body::{Body, to_bytes},
+    body::Body,
     extract::State,
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -27,9 +27,9 @@ async fn messages(State(bot): State<Bot>, headers: HeaderMap, body: Body) -> Ans
         Ok(token) => token,
         Err(answer) => return answer,
     };
-    match timeout(bot::BODY_TIME, to_bytes(body, token.body_limit() + 1)).await {
-        Ok(Ok(body)) => bot::answer(&bot, &token, &body).await,
-        Ok(Err(_)) => bot::too_large(),
+    match timeout(bot::BODY_TIME, bot::read(body, token.body_limit())).await {
+        Ok(Some(body)) => bot::answer(&bot, &token, &body).await,
+        Ok(None) => bot::too_large(),
         Err(_) => bot::too_slow(),
     }
 }

@@ -3,7 +3,7 @@
 //! Nothing here knows a web framework, and nothing is derived from the request's URL: behind a gateway that rewrites it
 //! the bot is the same.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use botframework_activity::{
     Activity, ActivityType, ChannelAuthenticator, ChannelKeys, ChannelToken, ConnectorClient, DeliveryMode,
@@ -15,6 +15,8 @@ use entra_auth::{
     settings::Settings,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper::body::Body;
 
 /// How long a sender may take for its body.
 pub(crate) const BODY_TIME: Duration = Duration::from_secs(10);
@@ -121,6 +123,22 @@ pub(crate) async fn check(bot: &Bot, headers: &HeaderMap) -> Result<ChannelToken
     Ok(token)
 }
 
+/// The body, or as much of it as shows that it is too large. None when it breaks off.
+///
+/// Each piece is copied out at once: it is a part of a buffer of the connection, which would stay as long as the piece,
+/// and a client that sends single bytes would make the host keep thousands for each.
+pub(crate) async fn read(body: impl Body<Data = Bytes>, limit: usize) -> Option<Vec<u8>> {
+    let mut body = pin!(body);
+    let mut bytes = Vec::new();
+    while bytes.len() <= limit {
+        let Some(frame) = body.frame().await else { break };
+        if let Ok(piece) = frame.ok()?.into_data() {
+            bytes.extend_from_slice(&piece);
+        }
+    }
+    Some(bytes)
+}
+
 /// What do they want? At most [`ChannelToken::body_limit`] bytes and one more are worth reading.
 pub(crate) async fn answer(bot: &Bot, token: &ChannelToken, body: &[u8]) -> Answer {
     let activity = match token.open(body) {
@@ -173,4 +191,40 @@ pub(crate) const fn status(status: StatusCode) -> Answer {
 
 fn refusal(error: &InboundError) -> Answer {
     Answer { challenge: error.www_authenticate(), ..status(error.status()) }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use futures_util::{StreamExt as _, stream};
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
+
+    /// A byte, and the buffer of the connection that it keeps.
+    struct Piece(Arc<[u8; 1]>);
+
+    impl AsRef<[u8]> for Piece {
+        fn as_ref(&self) -> &[u8] {
+            &*self.0
+        }
+    }
+
+    #[tokio::test]
+    async fn no_piece_outlives_the_next() {
+        let buffers = Arc::new(*b"x");
+        let pieces = stream::iter(0..1000).map(|_| {
+            assert_eq!(Arc::strong_count(&buffers), 1, "the piece before is still there");
+            Ok::<_, std::io::Error>(Frame::data(Bytes::from_owner(Piece(Arc::clone(&buffers)))))
+        });
+        assert_eq!(read(StreamBody::new(pieces), 1000).await.unwrap().len(), 1000);
+    }
+
+    #[tokio::test]
+    async fn reading_ends_where_it_is_too_much_and_where_it_breaks() {
+        let endless = || stream::repeat_with(|| Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(b"ab"))));
+        assert_eq!(read(StreamBody::new(endless()), 5).await.unwrap(), b"ababab");
+        let broken = endless().take(1).chain(stream::once(async { Err(std::io::Error::other("gone")) }));
+        assert!(read(StreamBody::new(broken), 5).await.is_none());
+    }
 }

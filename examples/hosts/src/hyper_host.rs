@@ -4,7 +4,7 @@ use std::{convert::Infallible, io};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpListener, time::timeout};
@@ -46,9 +46,9 @@ async fn messages(bot: &Bot, request: Request<Incoming>) -> Answer {
         Ok(token) => token,
         Err(answer) => return answer,
     };
-    match timeout(bot::BODY_TIME, Limited::new(body, token.body_limit() + 1).collect()).await {
-        Ok(Ok(body)) => bot::answer(bot, &token, &body.to_bytes()).await,
-        Ok(Err(_)) => bot::too_large(),
+    match timeout(bot::BODY_TIME, bot::read(body, token.body_limit())).await {
+        Ok(Some(body)) => bot::answer(bot, &token, &body).await,
+        Ok(None) => bot::too_large(),
         Err(_) => bot::too_slow(),
     }
 }

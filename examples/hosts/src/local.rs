@@ -5,13 +5,16 @@ use std::{convert::Infallible, io};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 
-use crate::{bot::Bot, lambda_host};
+use crate::{
+    bot::{self, Bot},
+    lambda_host,
+};
 
 /// The largest request that such gateways take.
 const LARGEST: usize = 6 << 20;
@@ -39,7 +42,7 @@ pub(crate) async fn serve(bot: Bot, listener: std::net::TcpListener) -> io::Resu
 
 async fn event(request: Request<Incoming>) -> Option<Value> {
     let (parts, body) = request.into_parts();
-    let body = Limited::new(body, LARGEST).collect().await.ok()?.to_bytes();
+    let body = bot::read(body, LARGEST).await.filter(|body| body.len() <= LARGEST)?;
     let mut headers = Map::new();
     for name in parts.headers.keys() {
         let values: Vec<_> = parts.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();

@@ -46,13 +46,13 @@ impl Machine<'_> {
         match event {
             Event::Wanted(parked) => self.begin(parked),
             // State can be lost; the token is the user's all the same.
-            Event::Exchange { .. } => keep([Effect::Exchange]),
-            Event::Code => keep([Effect::Redeem]),
+            Event::Exchange { .. } => keep(vec![Effect::Exchange]),
+            Event::Code => keep(vec![Effect::Redeem]),
             Event::Exchanged { id, outcome: Exchanged::Token } => signed_in(vec![id], Answer::Done),
             Event::Redeemed(Redeemed::Token) => signed_in(Vec::new(), Answer::Seen),
             Event::Redeemed(Redeemed::Wrong) => {
                 let attempts_left = self.rules.attempts.saturating_sub(1);
-                set(Flow::Ended { why: End::Unknown, attempts_left }, [Effect::Answer(Answer::BadCode)])
+                set(Flow::Ended { why: End::Unknown, attempts_left }, vec![Effect::Answer(Answer::BadCode)])
             }
             event => otherwise(&event),
         }
@@ -70,12 +70,12 @@ impl Machine<'_> {
                 }
                 keep(effects)
             }
-            Event::Found { turn } => complete(pending.parked, None, |parked| {
-                let own = (parked.id == turn).then_some(Effect::Yield);
-                [Some(Effect::Resume(parked)), own].into_iter().flatten().collect()
+            Event::Found { turn } => complete(pending.parked, None, |parked| match parked.id == turn {
+                true => vec![Effect::Resume(parked), Effect::Yield],
+                false => vec![Effect::Resume(parked)],
             }),
-            Event::CardShown => set(Flow::Pending(Pending { card_shown: true, ..pending }), []),
-            Event::CardRefused(_) if pending.card_shown => keep([]),
+            Event::CardShown => set(Flow::Pending(Pending { card_shown: true, ..pending }), Vec::new()),
+            Event::CardRefused(_) if pending.card_shown => keep(Vec::new()),
             Event::CardRefused(refusal) => {
                 let tell = match refusal {
                     CardRefusal::TooMany => Some(Tell::TooManyCards),
@@ -88,9 +88,9 @@ impl Machine<'_> {
                     true => Flow::Pending(Pending { card_shown: true, ..pending }),
                     false => Flow::Ended { why: End::NoCard, attempts_left: pending.attempts_left },
                 };
-                set(next, tell.map(Effect::Tell))
+                set(next, tell.map(Effect::Tell).into_iter().collect())
             }
-            Event::Exchange { .. } => keep([Effect::Exchange]),
+            Event::Exchange { .. } => keep(vec![Effect::Exchange]),
             Event::Exchanged { id, outcome: Exchanged::Token } => {
                 complete(pending.parked, Some(id), |parked| vec![Effect::Resume(parked), Effect::Answer(Answer::Done)])
             }
@@ -98,23 +98,23 @@ impl Machine<'_> {
             | Event::Redeemed(Redeemed::Refused(refusal)) => {
                 told(pending, Tell::Refused(refusal), Answer::Refused(refusal))
             }
-            Event::Code => keep([Effect::Redeem]),
+            Event::Code => keep(vec![Effect::Redeem]),
             Event::Redeemed(Redeemed::Token) => {
                 complete(pending.parked, None, |parked| vec![Effect::Resume(parked), Effect::Answer(Answer::Seen)])
             }
             Event::Redeemed(Redeemed::Wrong) => match pending.attempts_left.saturating_sub(1) {
                 0 => set(
                     Flow::Ended { why: End::TooManyAttempts, attempts_left: 0 },
-                    [Effect::Tell(Tell::TooManyAttempts), Effect::Answer(Answer::BadCode)],
+                    vec![Effect::Tell(Tell::TooManyAttempts), Effect::Answer(Answer::BadCode)],
                 ),
                 attempts_left => set(
                     Flow::Pending(Pending { attempts_left, ..pending }),
-                    [Effect::Tell(Tell::BadCode(attempts_left)), Effect::Answer(Answer::BadCode)],
+                    vec![Effect::Tell(Tell::BadCode(attempts_left)), Effect::Answer(Answer::BadCode)],
                 ),
             },
             Event::Cancelled => set(
                 Flow::Ended { why: End::Cancelled, attempts_left: pending.attempts_left },
-                [Effect::Tell(Tell::Cancelled), Effect::Answer(Answer::Seen)],
+                vec![Effect::Tell(Tell::Cancelled), Effect::Answer(Answer::Seen)],
             ),
             Event::ClientFailed(code) => client_failed(pending, code),
             event @ (Event::Exchanged { .. } | Event::Redeemed(_) | Event::Resumed { .. }) => otherwise(&event),
@@ -123,10 +123,13 @@ impl Machine<'_> {
 
     fn completed(&self, completed: Completed, event: Event) -> Step {
         let resume = completed.parked.clone().map(Effect::Resume);
-        let and = |effect: Effect| resume.clone().into_iter().chain([effect]);
+        let and = |effect: Effect| match resume.clone() {
+            Some(resume) => vec![resume, effect],
+            None => vec![effect],
+        };
         match event {
             // The message was handed over, and this is the same message again after a crash.
-            Event::Wanted(turn) if completed.resumed.as_deref() == Some(&turn.id) => keep([Effect::Yield]),
+            Event::Wanted(turn) if completed.resumed.as_deref() == Some(&turn.id) => keep(vec![Effect::Yield]),
             Event::Wanted(turn) => match completed.parked {
                 None => self.begin(turn),
                 // Signed in and out again before the queue had the message: the older one keeps its place.
@@ -139,13 +142,15 @@ impl Machine<'_> {
             },
             Event::Found { turn } => {
                 let own = completed.parked.as_ref().map(|parked| &parked.id).or(completed.resumed.as_ref());
-                let own = (own == Some(&turn)).then_some(Effect::Yield);
-                keep(resume.into_iter().chain(own))
+                match own == Some(&turn) {
+                    true => keep(and(Effect::Yield)),
+                    false => keep(resume.into_iter().collect()),
+                }
             }
             Event::Exchange { id } if completed.has(&id) => keep(and(Effect::Answer(Answer::Seen))),
-            Event::Exchange { .. } => keep([Effect::Exchange]),
+            Event::Exchange { .. } => keep(vec![Effect::Exchange]),
             Event::Exchanged { id, outcome: Exchanged::Token } => {
-                let effects: Vec<_> = and(Effect::Answer(Answer::Seen)).collect();
+                let effects = and(Effect::Answer(Answer::Seen));
                 match completed.has(&id) {
                     true => keep(effects),
                     false => set(Flow::Completed(completed.and(id)), effects),
@@ -158,9 +163,9 @@ impl Machine<'_> {
             }
             Event::Resumed { id } => match completed.parked {
                 Some(parked) if parked.id == id => {
-                    set(Flow::Completed(Completed { parked: None, resumed: Some(id), ..completed }), [])
+                    set(Flow::Completed(Completed { parked: None, resumed: Some(id), ..completed }), Vec::new())
                 }
-                _ => keep([]),
+                _ => keep(Vec::new()),
             },
             event @ (Event::CardShown | Event::CardRefused(_) | Event::Exchanged { .. }) => otherwise(&event),
         }
@@ -169,21 +174,23 @@ impl Machine<'_> {
     fn ended(&self, why: End, attempts_left: u8, event: Event) -> Step {
         match (why, event) {
             (_, Event::Wanted(parked)) => self.begin(parked),
-            (End::Unknown, Event::Exchange { .. }) => keep([Effect::Exchange]),
+            (End::Unknown, Event::Exchange { .. }) => keep(vec![Effect::Exchange]),
             (End::Unknown, Event::Exchanged { id, outcome: Exchanged::Token }) => signed_in(vec![id], Answer::Done),
             (End::Unknown, Event::Redeemed(Redeemed::Token)) => signed_in(Vec::new(), Answer::Seen),
-            (End::TimedOut, Event::Exchange { .. }) => keep([Effect::Answer(Answer::Refused(Refusal::TimedOut))]),
-            (_, Event::Exchange { .. }) => keep([Effect::Answer(Answer::Refused(Refusal::NoFlow))]),
-            (End::TimedOut, Event::Code) => keep([Effect::Answer(Answer::Seen)]),
-            (_, Event::Code) if attempts_left == 0 => keep([Effect::Answer(Answer::BadCode)]),
+            (End::TimedOut, Event::Exchange { .. }) => keep(vec![Effect::Answer(Answer::Refused(Refusal::TimedOut))]),
+            (_, Event::Exchange { .. }) => keep(vec![Effect::Answer(Answer::Refused(Refusal::NoFlow))]),
+            (End::TimedOut, Event::Code) => keep(vec![Effect::Answer(Answer::Seen)]),
+            (_, Event::Code) if attempts_left == 0 => keep(vec![Effect::Answer(Answer::BadCode)]),
             // The button of the card still works; only the message is gone.
-            (_, Event::Code) => keep([Effect::Redeem]),
-            (_, Event::Redeemed(Redeemed::Token)) => keep([Effect::Tell(Tell::SignedIn), Effect::Answer(Answer::Seen)]),
+            (_, Event::Code) => keep(vec![Effect::Redeem]),
+            (_, Event::Redeemed(Redeemed::Token)) => {
+                keep(vec![Effect::Tell(Tell::SignedIn), Effect::Answer(Answer::Seen)])
+            }
             (_, Event::Redeemed(Redeemed::Wrong)) => {
                 let attempts_left = attempts_left.saturating_sub(1);
-                set(Flow::Ended { why, attempts_left }, [Effect::Answer(Answer::BadCode)])
+                set(Flow::Ended { why, attempts_left }, vec![Effect::Answer(Answer::BadCode)])
             }
-            (_, Event::Exchanged { outcome: Exchanged::Token, .. }) => keep([Effect::Answer(Answer::Done)]),
+            (_, Event::Exchanged { outcome: Exchanged::Token, .. }) => keep(vec![Effect::Answer(Answer::Done)]),
             (_, event) => otherwise(&event),
         }
     }
@@ -203,7 +210,7 @@ impl Machine<'_> {
     }
 
     fn begin(&self, parked: Parked) -> Step {
-        set(Flow::Pending(Pending::new(parked, self.now, self.rules)), [Effect::ShowCard(CardReason::Needed)])
+        set(Flow::Pending(Pending::new(parked, self.now, self.rules)), vec![Effect::ShowCard(CardReason::Needed)])
     }
 }
 
@@ -235,37 +242,37 @@ fn otherwise(event: &Event) -> Step {
         Event::Exchange { .. } => Answer::Refused(Refusal::NoFlow),
         Event::Redeemed(Redeemed::Token) | Event::Code | Event::Cancelled | Event::ClientFailed(_) => Answer::Seen,
         Event::Wanted(_) | Event::Found { .. } | Event::CardShown | Event::CardRefused(_) | Event::Resumed { .. } => {
-            return keep([]);
+            return keep(Vec::new());
         }
     };
-    keep([Effect::Answer(answer)])
+    keep(vec![Effect::Answer(answer)])
 }
 
 fn client_failed(pending: Pending, code: SignInFailureCode) -> Step {
     let seen = Effect::Answer(Answer::Seen);
     // Teams shows the user what to do.
     if code == SignInFailureCode::USER_CONSENT_REQUIRED || code == SignInFailureCode::INTERACTION_REQUIRED {
-        return keep([seen]);
+        return keep(vec![seen]);
     }
     if code == SignInFailureCode::INSTALL_APP_FAILED {
         return told(pending, Tell::InstallApp, Answer::Seen);
     }
     // Once: a card with a button only cannot fail this way, so this is the next client with the first card.
     if pending.button_only && pending.card_shown {
-        return keep([seen]);
+        return keep(vec![seen]);
     }
     set(
         Flow::Pending(Pending { button_only: true, card_shown: false, ..pending }),
-        [Effect::ShowCard(CardReason::ClientFailed(code)), seen],
+        vec![Effect::ShowCard(CardReason::ClientFailed(code)), seen],
     )
 }
 
 /// Tells the user once in a sign-in that something is wrong.
 fn told(pending: Pending, tell: Tell, answer: Answer) -> Step {
     if pending.told {
-        return keep([Effect::Answer(answer)]);
+        return keep(vec![Effect::Answer(answer)]);
     }
-    set(Flow::Pending(Pending { told: true, ..pending }), [Effect::Tell(tell), Effect::Answer(answer)])
+    set(Flow::Pending(Pending { told: true, ..pending }), vec![Effect::Tell(tell), Effect::Answer(answer)])
 }
 
 fn complete(parked: Parked, exchange: Option<String>, effects: impl FnOnce(Parked) -> Vec<Effect>) -> Step {
@@ -277,14 +284,14 @@ fn complete(parked: Parked, exchange: Option<String>, effects: impl FnOnce(Parke
 fn signed_in(exchanges: Vec<String>, answer: Answer) -> Step {
     set(
         Flow::Completed(Completed { exchanges, ..Completed::default() }),
-        [Effect::Tell(Tell::SignedIn), Effect::Answer(answer)],
+        vec![Effect::Tell(Tell::SignedIn), Effect::Answer(answer)],
     )
 }
 
-fn keep(effects: impl IntoIterator<Item = Effect>) -> Step {
-    Step { next: Next::Keep, effects: effects.into_iter().collect() }
+fn keep(effects: Vec<Effect>) -> Step {
+    Step { next: Next::Keep, effects }
 }
 
-fn set(flow: Flow, effects: impl IntoIterator<Item = Effect>) -> Step {
-    Step { next: Next::Set(flow), effects: effects.into_iter().collect() }
+fn set(flow: Flow, effects: Vec<Effect>) -> Step {
+    Step { next: Next::Set(flow), effects }
 }

@@ -2,9 +2,12 @@
 
 use botframework_activity::InvokeResponse;
 use entra_auth::CorrelationId;
-use serde::Serialize;
+use serde_json::json;
 
-use crate::flow::{Answer, Refusal};
+use crate::{
+    flow::{Answer, Refusal},
+    tree,
+};
 
 /// What the answer to an exchange repeats of it.
 #[derive(Debug, Default)]
@@ -13,16 +16,6 @@ pub(super) struct Ids {
     pub(super) connection: Option<String>,
     /// The connection when it is one of ours, fit for logs.
     pub(super) known_connection: Option<String>,
-}
-
-/// The body of an answer to `signin/tokenExchange`.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ExchangeAnswer<'a> {
-    id: Option<&'a str>,
-    connection_name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    failure_detail: Option<String>,
 }
 
 /// The HTTP answer. Words in it are fixed: what the token service wrote stays here, and a reference leads to the log.
@@ -35,14 +28,15 @@ pub(super) fn response(answer: Answer, ids: &Ids) -> InvokeResponse {
         Answer::Consent => (412, Some("The user must consent or sign in.")),
         Answer::Refused(refusal) => (400, Some(detail(refusal))),
     };
-    let failure_detail = detail.map(|detail| {
+    let detail = detail.map(|detail| {
         let reference = CorrelationId::random();
         tracing::info!(teams_sso.reference = reference.as_str(), http.response.status_code = status, "invoke refused");
         format!("{detail} Reference: {reference}")
     });
-    let body = ExchangeAnswer { id: ids.id.as_deref(), connection_name: ids.connection.as_deref(), failure_detail };
-    // Texts can always be JSON.
-    InvokeResponse::new(status).with_body(&body).unwrap_or_else(|_| InvokeResponse::new(status))
+    let body = tree::with(json!({"id": ids.id, "connectionName": ids.connection}), "failureDetail", detail);
+    let mut response = InvokeResponse::new(status);
+    response.body = Some(body.into());
+    response
 }
 
 const fn detail(refusal: Refusal) -> &'static str {
@@ -118,34 +112,35 @@ pub(super) fn report(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::Value;
 
-    fn body(answer: Answer, ids: &Ids) -> (u16, Option<String>) {
+    fn body(answer: Answer, ids: &Ids) -> (u16, Option<Value>) {
         let response = response(answer, ids);
-        (response.status, response.body.map(|body| body.get().to_owned()))
+        (response.status, response.body.map(|body| body.parse().unwrap()))
     }
 
     #[test]
     fn answers_on_the_wire() {
         let ids = Ids { id: Some("g-1".into()), connection: Some("sso".into()), known_connection: None };
-        assert_eq!(body(Answer::Done, &ids), (200, Some(r#"{"id":"g-1","connectionName":"sso"}"#.into())));
+        assert_eq!(body(Answer::Done, &ids), (200, Some(json!({"id": "g-1", "connectionName": "sso"}))));
         assert_eq!(body(Answer::Seen, &ids), (200, None));
         assert_eq!(body(Answer::BadCode, &ids), (404, None));
         assert_eq!(body(Answer::TryAgain, &ids), (500, None));
-        let (status, text) = body(Answer::Consent, &ids);
-        let text = text.unwrap();
-        assert_eq!(status, 412);
-        assert!(
-            text.starts_with(
-                r#"{"id":"g-1","connectionName":"sso","failureDetail":"The user must consent or sign in. Reference: "#
+        for (answer, ids, status, id, connection, words) in [
+            (Answer::Consent, ids, 412, json!("g-1"), json!("sso"), "The user must consent or sign in. Reference: "),
+            (
+                Answer::Refused(Refusal::Malformed),
+                Ids::default(),
+                400,
+                Value::Null,
+                Value::Null,
+                "The invoke is malformed. Reference: ",
             ),
-            "{text}"
-        );
-        let (status, text) = body(Answer::Refused(Refusal::Malformed), &Ids::default());
-        let text = text.unwrap();
-        assert_eq!(status, 400);
-        assert!(
-            text.starts_with(r#"{"id":null,"connectionName":null,"failureDetail":"The invoke is malformed."#),
-            "{text}"
-        );
+        ] {
+            let (found, body) = body(answer, &ids);
+            let body = body.unwrap();
+            assert_eq!((found, &body["id"], &body["connectionName"]), (status, &id, &connection));
+            assert!(body["failureDetail"].as_str().unwrap().starts_with(words), "{body}");
+        }
     }
 }

@@ -1,4 +1,6 @@
-use botframework_activity::{Activity, ConversationType, ProductInfo};
+use botframework_activity::{Activity, ConversationType, EntityType};
+
+use crate::tree;
 
 /// Where the user writes from, as far as it matters to a sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +16,9 @@ impl Host {
         let Some(channel) = &activity.channel_id else { return Self::Unknown };
         let is_copilot = |product: Option<&str>| product.is_some_and(|id| id.eq_ignore_ascii_case("COPILOT"));
         // On the wire Copilot is Teams with an entity; some relays put it into the channel id.
-        let product = activity.entity::<ProductInfo>().ok().flatten().and_then(|product| product.id);
+        let entities = activity.entities().unwrap_or_default();
+        let product = entities.iter().find(|entity| *entity.kind() == EntityType::PRODUCT_INFO);
+        let product = product.and_then(|product| tree::text(&tree::read(product.raw().get().as_bytes())?, "id", "id"));
         match channel.base() {
             _ if is_copilot(channel.sub_channel()) || is_copilot(product.as_deref()) => Self::Copilot,
             _ if channel.is_teams() => Self::Teams,

@@ -154,7 +154,7 @@ impl<'a> Session<'a> {
                     %error,
                     "the channel does not take the sign-in card"
                 );
-                match self.post(link_card(self, &resource)?).await {
+                match self.post(link_card(self, &resource)).await {
                     Ok(()) => "link_card_sent",
                     Err(_) => return Ok(Some(CardRefusal::Rejected)),
                 }
@@ -336,11 +336,14 @@ fn card(session: &Session<'_>, reason: &CardReason, resource: &SignInResource) -
 }
 
 /// What is left when the channel does not take the card: a plain one with a link.
-fn link_card(session: &Session<'_>, resource: &SignInResource) -> Result<Activity, SignInError> {
+fn link_card(session: &Session<'_>, resource: &SignInResource) -> Activity {
     let title = session.words(SignInNoticeKind::CardButton).unwrap_or_else(|| "Sign in".to_owned());
     let text = session.words(SignInNoticeKind::Card).unwrap_or_default();
     let button = json!({"type": "openUrl", "title": title, "value": resource.link()});
-    Ok(message(Attachment::new(ContentType::SIGNIN_CARD, &json!({"text": text, "buttons": [button]}))?))
+    let mut attachment = Attachment::default();
+    attachment.content_type = Some(ContentType::SIGNIN_CARD);
+    attachment.content = Some(json!({"text": text, "buttons": [button]}).into());
+    message(attachment)
 }
 
 fn message(attachment: Attachment) -> Activity {

@@ -1,60 +1,34 @@
 //! What a refused exchange means. The service wraps what Entra answered; decisions follow `error` and `suberror`
 //! first, then the AADSTS number, then the service's own words.
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::TokenServiceErrorKind as Kind;
-
-/// `{"error":{"code","message","innerHttpError":{"statusCode","body"}}}`, members in either letter case.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ErrorResponse {
-    #[serde(alias = "Error")]
-    error: Details,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Details {
-    #[serde(alias = "Message")]
-    message: Option<String>,
-    #[serde(rename = "innerHttpError", alias = "InnerHttpError")]
-    inner: Option<Inner>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Inner {
-    #[serde(alias = "Body")]
-    body: Value,
-}
-
-/// Entra's own error body.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Entra {
-    error: String,
-    suberror: String,
-    error_codes: Vec<u32>,
-    error_description: String,
-}
+use crate::tree;
 
 /// The kind of a refused exchange (status 400) and the AADSTS number behind it.
+///
+/// The body is `{"error":{"code","message","innerHttpError":{"statusCode","body"}}}`, members in either letter case; the
+/// inner body is Entra's own, as an object or as its text.
 pub(super) fn refused_exchange(body: &[u8]) -> (Kind, Option<u32>) {
-    let response: ErrorResponse = serde_json::from_slice(body).unwrap_or_default();
-    let message = response.error.message.unwrap_or_default();
-    let entra = response.error.inner.and_then(|inner| entra(inner.body)).unwrap_or_default();
-    let code =
-        entra.error_codes.first().copied().or_else(|| aadsts(&entra.error_description)).or_else(|| aadsts(&message));
-    (kind(&entra, code, &message), code)
+    let response = tree::read(body).unwrap_or_default();
+    let error = tree::member(&response, "error", "Error");
+    let message = tree::member(error, "message", "Message").as_str().unwrap_or_default();
+    let inner = tree::member(tree::member(error, "innerHttpError", "InnerHttpError"), "body", "Body");
+    let parsed = inner.as_str().and_then(|text| tree::read(text.as_bytes()));
+    let inner = parsed.as_ref().unwrap_or(inner);
+    let entra = |name| tree::member(inner, name, name).as_str().unwrap_or_default();
+    let code = tree::member(inner, "error_codes", "error_codes").get(0).and_then(Value::as_u64);
+    let code = code.and_then(|code| u32::try_from(code).ok());
+    let code = code.or_else(|| aadsts(entra("error_description"))).or_else(|| aadsts(message));
+    (kind(entra("error"), entra("suberror"), code, message), code)
 }
 
-fn kind(entra: &Entra, code: Option<u32>, message: &str) -> Kind {
+fn kind(error: &str, suberror: &str, code: Option<u32>, message: &str) -> Kind {
     if let Some(known) = code.and_then(known) {
         return known;
     }
-    match (&*entra.error, &*entra.suberror) {
+    match (error, suberror) {
         (_, "consent_required" | "basic_action" | "additional_action" | "message_only")
         | ("interaction_required" | "consent_required" | "login_required", _) => Kind::ConsentRequired,
         ("invalid_client" | "unauthorized_client", _) => Kind::BadConnection,
@@ -78,13 +52,6 @@ fn known(code: u32) -> Option<Kind> {
         50055 | 50057 | 50105 | 50131 | 53000 | 53001 | 53002 | 53003 | 500_131 => Kind::InvalidExchange,
         _ => return None,
     })
-}
-
-fn entra(body: Value) -> Option<Entra> {
-    match body {
-        Value::String(text) => serde_json::from_str(&text).ok(),
-        body => serde_json::from_value(body).ok(),
-    }
 }
 
 /// The number after the first `AADSTS`.

@@ -146,7 +146,7 @@ impl TokenServiceClient {
         activity: &VerifiedActivity,
         connection: &str,
     ) -> Result<SignInResource, TokenServiceError> {
-        let state = state::encode(user, activity, connection).ok_or_else(|| TokenServiceError::new(Kind::Invalid))?;
+        let state = state::encode(user, activity, connection);
         let base = &self.inner.base;
         let call = Call::new(base, Operation::GetSignInResource, &[("state", &state)], Bytes::new())?;
         self.call(&call, |status, body| wire::decode_resource(status, body, base)).await

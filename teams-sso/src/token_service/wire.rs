@@ -2,16 +2,16 @@
 
 use std::fmt;
 
-use botframework_activity::Extra;
 use bytes::Bytes;
 use entra_auth::{AccessToken, Body, Secret, UnverifiedToken, is_loopback};
 use http::{Method, Request, StatusCode, header};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde_json::Value;
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 use url::Url;
 
 use super::{TokenServiceError, TokenServiceErrorKind as Kind, classify::refused_exchange};
-use crate::{TokenExchangeResource, TokenPostResource};
+use crate::{TokenExchangeResource, TokenPostResource, tree};
 
 /// What is asked of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,13 +117,10 @@ impl ServiceToken {
 }
 
 /// What the card of a sign-in needs. Good for about a minute: use it at once.
-#[derive(Clone, Deserialize)]
+#[derive(Clone)]
 pub struct SignInResource {
-    #[serde(rename = "signInLink", alias = "SignInLink")]
     link: String,
-    #[serde(rename = "tokenExchangeResource", alias = "TokenExchangeResource", default)]
     exchange: Option<TokenExchangeResource>,
-    #[serde(rename = "tokenPostResource", alias = "TokenPostResource", default)]
     post: Option<TokenPostResource>,
 }
 
@@ -147,18 +144,37 @@ impl SignInResource {
     }
 
     /// Refuses links that lead anywhere but to the service.
+    /// Of the service's answer only what the card is known to hold goes to the client.
+    fn read(answer: &Value) -> Option<Self> {
+        let link = tree::text(answer, "signInLink", "SignInLink")?;
+        let silent = tree::member(answer, "tokenExchangeResource", "TokenExchangeResource");
+        let exchange = silent.is_object().then(|| {
+            let mut resource = TokenExchangeResource::default();
+            resource.id = tree::text(silent, "id", "Id");
+            resource.uri = tree::text(silent, "uri", "Uri");
+            resource.provider_id = tree::text(silent, "providerId", "ProviderId");
+            resource
+        });
+        let post = tree::member(answer, "tokenPostResource", "TokenPostResource");
+        let post = tree::text(post, "sasUrl", "SasUrl").map(TokenPostResource::new);
+        Some(Self { link, exchange, post })
+    }
+
     fn checked(mut self, base: &Url) -> Option<Self> {
         let ours = |link: &str| Url::parse(link).is_ok_and(|link| is_of_service(base, &link));
         self.post = self.post.filter(|post| post.sas_url.as_deref().is_some_and(ours));
         self.exchange = self.exchange.filter(|resource| resource.id.as_deref().is_some_and(|id| !id.is_empty()));
-        // Only what the card is known to hold goes to the client.
-        self.exchange.iter_mut().for_each(|resource| resource.extra = Extra::default());
-        self.post.iter_mut().for_each(|resource| resource.extra = Extra::default());
         ours(&self.link).then_some(self)
     }
 }
 
 /// Shows no link.
+impl<'de> Deserialize<'de> for SignInResource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::read(&Value::deserialize(deserializer)?).ok_or_else(|| D::Error::missing_field("signInLink"))
+    }
+}
+
 impl fmt::Debug for SignInResource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SignInResource").field("silent", &self.exchange.is_some()).finish_non_exhaustive()
@@ -189,19 +205,6 @@ fn is_of_service(base: &Url, link: &Url) -> bool {
         && FAMILIES.iter().any(|family| of_cloud(family) && in_family(host, family))
 }
 
-#[derive(Deserialize)]
-struct TokenResponse {
-    #[serde(alias = "Token", default)]
-    token: Option<Secretly>,
-    #[serde(alias = "Expiration", default)]
-    expiration: Option<String>,
-}
-
-/// A secret as it is read.
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Secretly(String);
-
 /// A token of an answer; `None` when the user is not signed in.
 pub(super) fn decode_token(
     operation: Operation,
@@ -213,9 +216,15 @@ pub(super) fn decode_token(
     match (status.as_u16(), operation) {
         (200, _) => {
             // serde's message can quote the body, so it is not passed on.
-            let Ok(response) = serde_json::from_slice::<TokenResponse>(body) else { return failed(Kind::Protocol) };
-            let Some(Secretly(token)) = response.token.filter(|token| !token.0.is_empty()) else { return Ok(None) };
-            let stated = response.expiration.and_then(|text| OffsetDateTime::parse(&text, &Rfc3339).ok());
+            let Some(mut response) = tree::read(body).filter(Value::is_object) else { return failed(Kind::Protocol) };
+            let token = match tree::take(&mut response, "token", "Token") {
+                Value::Null => return Ok(None),
+                Value::String(token) if token.is_empty() => return Ok(None),
+                Value::String(token) => token,
+                _ => return failed(Kind::Protocol),
+            };
+            let stated = tree::member(&response, "expiration", "Expiration").as_str();
+            let stated = stated.and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
             let end = expires_on(&token).or(stated).unwrap_or(now + OPAQUE_LIFE);
             let raw = Secret::from(token);
             match AccessToken::new(raw.clone(), end) {
@@ -249,8 +258,8 @@ pub(super) fn decode_resource(
     if status != StatusCode::OK {
         return Err(decode_failure(Operation::GetSignInResource, status));
     }
-    serde_json::from_slice::<SignInResource>(body)
-        .ok()
+    tree::read(body)
+        .and_then(|answer| SignInResource::read(&answer))
         .and_then(|resource| resource.checked(base))
         .ok_or_else(|| TokenServiceError::new(Kind::Protocol).with_status(200))
 }

@@ -143,14 +143,8 @@ impl Agent {
     }
 
     /// An agent that was made by a call: it answers like the default one.
-    pub(crate) fn made(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            behaviour: Behaviour::Memory,
-            hosted: false,
-            framing: Framing::Lf,
-            preview: false,
-        }
+    pub(crate) fn made(name: &str, hosted: bool) -> Self {
+        Self { name: name.to_owned(), behaviour: Behaviour::Memory, hosted, framing: Framing::Lf, preview: false }
     }
 
     /// All names, the default first.

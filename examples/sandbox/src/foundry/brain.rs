@@ -29,6 +29,11 @@ pub(crate) fn user_texts<'a>(all: impl Iterator<Item = &'a Value>) -> Vec<String
     all.filter(|item| items::is_user(item)).map(items::text).collect()
 }
 
+/// What a text tells: the name of each fact, when it has one, and the sentence.
+pub(crate) fn told(text: &str) -> Vec<(Option<String>, String)> {
+    facts(text).into_iter().map(|fact| (fact.key, fact.sentence)).collect()
+}
+
 fn reply(earlier: &[String], question: &str, user: Option<&str>) -> String {
     let plain = normal(question);
     let facts: Vec<Fact> = earlier.iter().flat_map(|text| facts(text)).collect();

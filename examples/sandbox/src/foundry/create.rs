@@ -20,6 +20,7 @@ use super::plays;
 use super::registry;
 use super::request::CreateRequest;
 use super::run;
+use super::sessions::Visit;
 use super::sse::{self, Frame, Framing, StopOnDrop};
 use super::store::{Feed, Record, Store};
 use super::turn::{self, Turn};
@@ -45,7 +46,8 @@ pub(crate) async fn create(call: Call, Payload(members): Payload) -> Result<Resp
         input,
         user: call.user(),
     };
-    let (behaviour, feed) = begin(&call, &mut turn)?;
+    let visit = Visit::of(&call, &turn)?;
+    let (behaviour, feed) = begin(&call, &mut turn, visit)?;
     let steps = plays::write(behaviour, &turn);
     run::start(Arc::clone(&call.foundry), turn.response_id.clone(), steps, Arc::clone(&feed));
     answer(&call, &turn, behaviour, feed).await
@@ -71,7 +73,9 @@ fn find_agent(call: &Call, request: &CreateRequest) -> Result<Option<Agent>, Api
         return Err(ApiError::new(StatusCode::FORBIDDEN, "agent_disabled", text));
     }
     let made = registry::is_made(call, &reference.name);
-    let found = Agent::find(&reference.name, FOUNDRY_AGENT).or_else(|| made.then(|| Agent::made(&reference.name)));
+    let kind = registered.resource.pointer("/versions/latest/definition/kind").and_then(Value::as_str);
+    let found = Agent::find(&reference.name, FOUNDRY_AGENT)
+        .or_else(|| made.then(|| Agent::made(&reference.name, kind == Some("hosted"))));
     let versions = |wanted: &str| {
         registered.versions.iter().any(|version| version.get("version").and_then(Value::as_str) == Some(wanted))
     };
@@ -109,12 +113,13 @@ fn form_of(agent: Option<&Agent>, error: ApiError) -> ApiError {
 }
 
 /// Reads the history, checks it, takes the conversation's lock, stores the input and the new response.
-fn begin(call: &Call, turn: &mut Turn) -> Result<(Behaviour, Arc<Feed>), ApiError> {
+fn begin(call: &Call, turn: &mut Turn, visit: Option<Visit>) -> Result<(Behaviour, Arc<Feed>), ApiError> {
     let mut store = call.foundry.store();
     turn.history = history(&store, turn)?;
     resolve_references(&store, turn)?;
     items::check_pairs(&turn.history, &turn.input)?;
     let behaviour = behaviour(&mut store, turn)?;
+    visit.map_or(Ok(()), |visit| visit.enter(&mut store))?;
     let status = if turn.request.background { "queued" } else { "in_progress" };
     let feed = Arc::new(Feed::default());
     let record = Record {

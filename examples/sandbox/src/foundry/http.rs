@@ -7,12 +7,12 @@ use axum::extract::{FromRequest, FromRequestParts, OriginalUri, Query, RawPathPa
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use super::Foundry;
 use super::error::ApiError;
-use crate::constants::FOUNDRY_PROJECT;
+use crate::constants::{FOUNDRY_PROJECT, OTHER_APP_ID};
 use crate::state::uuid;
 use crate::tokens::{Caller, Refusal};
 
@@ -23,7 +23,9 @@ const IDENTITY: HeaderName = HeaderName::from_static("x-ms-user-identity");
 /// The front door: refuses a call without a good token, and adds the headers every answer has.
 pub(crate) async fn front_door(State(foundry): State<Arc<Foundry>>, mut request: Request, next: Next) -> Response {
     let client_id = request.headers().get("x-ms-client-request-id").cloned();
-    let mut response = match authorize(&foundry, request.headers()) {
+    let caller = authorize(&foundry, request.headers());
+    let caller = caller.and_then(|caller| check_role(&caller, &request).map(|()| caller));
+    let mut response = match caller {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             next.run(request).await
@@ -49,7 +51,7 @@ pub(crate) async fn no_route() -> ApiError {
 }
 
 /// 405, with the `Allow` header that axum adds.
-pub(crate) async fn no_method(method: http::Method, uri: OriginalUri) -> ApiError {
+pub(crate) async fn no_method(method: Method, uri: OriginalUri) -> ApiError {
     ApiError::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "method_not_supported",
@@ -66,6 +68,24 @@ fn authorize(foundry: &Foundry, headers: &HeaderMap) -> Result<Caller, ApiError>
     })?;
     check_identity(headers)?;
     Ok(caller)
+}
+
+/// [`OTHER_APP_ID`] is a *Foundry Agent Consumer*: it may call agents and read, and neither make nor change anything.
+fn check_role(caller: &Caller, request: &Request) -> Result<(), ApiError> {
+    let path = request.uri().path();
+    let resource = ["/agents", "/memory_stores"].into_iter().find(|part| path.contains(part));
+    let (Some(resource), true) = (resource, caller.app_id == OTHER_APP_ID) else { return Ok(()) };
+    let reads = request.method() == Method::GET || path.contains("/endpoint/") || path.ends_with(":search_memories");
+    if reads {
+        return Ok(());
+    }
+    let message = format!(
+        "The principal `{}` lacks the required data action `Microsoft.CognitiveServices/accounts/AIServices{resource}/write` \
+         to perform `{} {path}` operation.",
+        caller.oid,
+        request.method(),
+    );
+    Err(ApiError::permission_denied(StatusCode::UNAUTHORIZED, &message))
 }
 
 /// To speak for another user takes a data action that no built-in role has.
@@ -113,8 +133,18 @@ impl Call {
         caller.claims.get("name").and_then(Value::as_str).map(str::to_owned)
     }
 
+    /// Who calls: tenant and object id.
+    pub(crate) fn owner(&self) -> String {
+        self.caller.as_ref().map(|caller| format!("{}/{}", caller.tenant, caller.oid)).unwrap_or_default()
+    }
+
     /// One page of `all`, which is oldest first, in the service's list envelope.
     pub(crate) fn page(&self, all: &[Value]) -> Result<Value, ApiError> {
+        self.page_by("id", all)
+    }
+
+    /// [`page`](Self::page) of resources whose id is the member `key`.
+    pub(crate) fn page_by(&self, key: &str, all: &[Value]) -> Result<Value, ApiError> {
         let limit = match self.query("limit").map(str::parse::<usize>) {
             None => 20,
             Some(Ok(limit)) if (1..=100).contains(&limit) => limit,
@@ -132,7 +162,7 @@ impl Call {
             Some(_) => return Err(ApiError::invalid("order", "order must be 'asc' or 'desc'")),
         }
         let position =
-            |cursor: &str| list.iter().position(|item| item.get("id").and_then(Value::as_str) == Some(cursor));
+            |cursor: &str| list.iter().position(|item| item.get(key).and_then(Value::as_str) == Some(cursor));
         let place = |name: &str| match self.query(name) {
             None => Ok(None),
             Some(cursor) => position(cursor)
@@ -143,7 +173,7 @@ impl Call {
         let to = place("before")?.unwrap_or(list.len());
         let window = list.get(from..to).unwrap_or_default();
         let data: Vec<&Value> = window.iter().copied().take(limit).collect();
-        let id = |item: Option<&&Value>| item.and_then(|item| item.get("id")).cloned().unwrap_or_default();
+        let id = |item: Option<&&Value>| item.and_then(|item| item.get(key)).cloned().unwrap_or_default();
         Ok(json!({
             "object": "list",
             "data": data,
@@ -245,15 +275,23 @@ impl FromRequest<Arc<Foundry>> for Payload {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &Arc<Foundry>) -> Result<Self, ApiError> {
-        let content_type = request.headers().get(header::CONTENT_TYPE).cloned();
+        let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let content_type = content_type.unwrap_or_default().to_owned();
         let body = axum::body::to_bytes(request.into_body(), MAX_BODY).await.map_err(|_| {
             ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", "The request body is too large.")
         })?;
+        Self::parse(&content_type, &body)
+    }
+}
+
+impl Payload {
+    /// The object that these bytes are.
+    pub(crate) fn parse(content_type: &str, body: &[u8]) -> Result<Self, ApiError> {
         if body.is_empty() {
             return Ok(Self(Map::new()));
         }
-        check_content_type(content_type.as_ref())?;
-        match serde_json::from_slice(&body) {
+        check_content_type(content_type)?;
+        match serde_json::from_slice(body) {
             Ok(Value::Object(members)) => Ok(Self(members)),
             Ok(_) => Err(ApiError::bad("invalid_request", "request body must be a JSON object")),
             Err(_) => Err(ApiError::bad(
@@ -264,8 +302,7 @@ impl FromRequest<Arc<Foundry>> for Payload {
     }
 }
 
-fn check_content_type(value: Option<&HeaderValue>) -> Result<(), ApiError> {
-    let text = value.and_then(|value| value.to_str().ok()).unwrap_or_default();
+fn check_content_type(text: &str) -> Result<(), ApiError> {
     let essence = text.split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case("application/json") {
         return Ok(());

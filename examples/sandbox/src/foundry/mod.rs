@@ -6,7 +6,9 @@
 //! path and needs `api-version=v1`, as `GET /api/projects/{project}/agents[/{agent}]` does.
 //!
 //! Agents can be made, changed, published; below `/foundry/arm` is the part of Resource Manager that makes an Azure Bot.
-//! There are files, vector stores, connections, a deployment, a memory store and a toolbox.
+//! They can come from a manifest of the catalogue ([`sources`]) or from code. A hosted agent has sessions with files and
+//! a log ([`sessions`]); they belong to the caller that began them. Memory stores can be made, and learn what they are
+//! told ([`memory_updates`]). There are files, vector stores, connections, a deployment and a toolbox.
 //!
 //! # Agents
 //!
@@ -59,9 +61,13 @@ mod brain;
 mod conversations;
 mod create;
 mod error;
+mod form;
 mod http;
 mod ids;
 mod items;
+mod memory;
+mod memory_items;
+mod memory_updates;
 mod microsoft365;
 mod plays;
 mod registry;
@@ -70,6 +76,9 @@ mod resources;
 mod responses;
 mod run;
 mod script;
+mod session_files;
+mod sessions;
+mod sources;
 mod sse;
 mod store;
 #[cfg(test)]
@@ -116,6 +125,24 @@ pub(crate) fn router(config: Config) -> Router {
         )
         .route("/agents/{agent}/versions", get(registry::versions).post(registry::create_version))
         .route("/agents/{agent}/versions/{version}", get(registry::version).delete(registry::delete_version))
+        .route("/agents:import", post(sources::import))
+        .route("/agents/{agent}/import", post(sources::import_update))
+        .route("/agents/{agent}/versions:import", post(sources::import_version))
+        .route("/agents/{agent}/code:download", get(sources::download))
+        .route("/agents/{agent}/endpoint/sessions", get(sessions::list).post(sessions::create))
+        .route(
+            "/agents/{agent}/endpoint/sessions/{session}",
+            get(sessions::get).post(sessions::verb).delete(sessions::delete),
+        )
+        .route(
+            "/agents/{agent}/endpoint/sessions/{session}/files",
+            get(session_files::list).delete(session_files::delete),
+        )
+        .route(
+            "/agents/{agent}/endpoint/sessions/{session}/files/content",
+            get(session_files::download).put(session_files::upload),
+        )
+        .route("/agents/{agent}/versions/{version}/sessions/{session}", get(sessions::logs))
         .route("/agents/{agent}/microsoft365/publishdefaults", get(microsoft365::defaults))
         .route("/agents/{agent}/microsoft365/publish", post(microsoft365::publish))
         .route("/agents/{agent}/microsoft365/zip", post(microsoft365::package))
@@ -125,8 +152,15 @@ pub(crate) fn router(config: Config) -> Router {
         .route("/connections/{connection}/getConnectionWithCredentials", post(resources::connection_secrets))
         .route("/deployments", get(resources::deployments))
         .route("/deployments/{deployment}", get(resources::get_deployment))
-        .route("/memory_stores", get(resources::memory_stores))
-        .route("/memory_stores/{memory}", get(resources::get_memory_store).post(resources::memory_verb))
+        .route("/memory_stores", get(memory::list).post(memory::create))
+        .route("/memory_stores/{memory}", get(memory::get).post(memory::post).delete(memory::delete))
+        .route("/memory_stores/{memory}/updates/{update}", get(memory_updates::get))
+        .route("/memory_stores/{memory}/items", post(memory_items::create))
+        .route("/memory_stores/{memory}/items:list", post(memory_items::list))
+        .route(
+            "/memory_stores/{memory}/items/{item}",
+            get(memory_items::get).post(memory_items::update).delete(memory_items::delete),
+        )
         .route("/toolboxes", get(resources::toolboxes))
         .route("/toolboxes/{toolbox}", get(resources::get_toolbox))
         .route("/toolboxes/{toolbox}/versions/{version}", get(resources::toolbox_version));

@@ -8,7 +8,9 @@ use serde_json::{Map, Value, json};
 
 use super::agents::Agent;
 use super::error::ApiError;
+use super::form::Raw;
 use super::http::{Call, Payload};
+use super::{sessions, sources};
 use crate::constants::FOUNDRY_AGENT;
 use crate::state::uuid;
 
@@ -20,6 +22,8 @@ pub(crate) struct Registered {
     pub(crate) name: String,
     pub(crate) resource: Value,
     pub(crate) versions: Vec<Value>,
+    /// The code of versions that were made of code, by version.
+    pub(crate) archives: Vec<(String, Bytes)>,
     pub(crate) deleted: bool,
 }
 
@@ -47,15 +51,21 @@ pub(crate) async fn get(call: Call) -> Answer {
 
 /// `POST /agents`.
 pub(crate) async fn create(call: Call, Payload(members): Payload) -> Answer {
+    let name = new_name(&call, &members)?;
+    add_version(&call, &name, &members)?;
+    find(&call, &name).map(|agent| Json(agent.resource))
+}
+
+/// The name of an agent that is to be made; 409 when it is taken.
+pub(crate) fn new_name(call: &Call, members: &Map<String, Value>) -> Result<String, ApiError> {
     let Some(name) = members.get("name").and_then(Value::as_str) else {
         return Err(ApiError::invalid("name", "Missing required parameter: 'name'."));
     };
-    if find(&call, name).is_ok() {
+    if find(call, name).is_ok() {
         let text = format!("Agent {name} already exists.");
         return Err(ApiError::new(StatusCode::CONFLICT, "conflict", text));
     }
-    add_version(&call, name, &members)?;
-    find(&call, name).map(|agent| Json(agent.resource))
+    Ok(name.to_owned())
 }
 
 /// `POST /agents/{name}` makes a version; `POST /agents/{name}:enable` and `:disable` switch.
@@ -80,6 +90,7 @@ pub(crate) async fn update(call: Call, Payload(members): Payload) -> Answer {
 /// `DELETE /agents/{name}`.
 pub(crate) async fn delete(call: Call) -> Answer {
     let mut agent = find(&call, call.param("agent"))?;
+    sessions::leave(&call, &agent.name, None)?;
     agent.deleted = true;
     let name = agent.name.clone();
     keep(&call, agent);
@@ -114,8 +125,12 @@ pub(crate) async fn patch(call: Call, body: Bytes) -> Answer {
     Ok(Json(resource))
 }
 
-/// `POST /agents/{name}/versions` makes the agent, too, when there is none.
-pub(crate) async fn create_version(call: Call, Payload(members): Payload) -> Answer {
+/// `POST /agents/{name}/versions` makes the agent, too, when there is none. A form brings code.
+pub(crate) async fn create_version(call: Call, body: Raw) -> Answer {
+    if body.boundary().is_some() {
+        return sources::from_code(&call, &body).map(Json);
+    }
+    let Payload(members) = body.json()?;
     add_version(&call, call.param("agent"), &members).map(Json)
 }
 
@@ -143,11 +158,12 @@ pub(crate) async fn delete_version(call: Call) -> Answer {
     if agent.versions.len() == before {
         return Err(no_version(name, wanted));
     }
+    sessions::leave(&call, name, Some(wanted))?;
     keep(&call, agent);
     Ok(Json(json!({"object": "agent.version.deleted", "name": name, "version": wanted, "deleted": true})))
 }
 
-fn no_version(name: &str, version: &str) -> ApiError {
+pub(crate) fn no_version(name: &str, version: &str) -> ApiError {
     ApiError::not_found(&format!("Agent {name} with version {version} not found."))
 }
 
@@ -160,7 +176,7 @@ pub(crate) fn find(call: &Call, name: &str) -> Result<Registered, ApiError> {
     }
     let resource = Agent::find(name, FOUNDRY_AGENT).ok_or_else(missing)?.resource(call.foundry.clock.now());
     let versions = resource.pointer("/versions/latest").cloned().into_iter().collect();
-    Ok(Registered { name: name.to_owned(), resource, versions, deleted: false })
+    Ok(Registered { name: name.to_owned(), resource, versions, archives: Vec::new(), deleted: false })
 }
 
 /// Whether an agent was made here.
@@ -182,7 +198,7 @@ pub(crate) fn keep(call: &Call, agent: Registered) {
     store.agents.push(agent);
 }
 
-fn add_version(call: &Call, name: &str, members: &Map<String, Value>) -> Result<Value, ApiError> {
+pub(crate) fn add_version(call: &Call, name: &str, members: &Map<String, Value>) -> Result<Value, ApiError> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     let edge = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
     let bytes = name.as_bytes();
@@ -203,6 +219,12 @@ fn add_version(call: &Call, name: &str, members: &Map<String, Value>) -> Result<
     if kind == "prompt" && definition.get("model").and_then(Value::as_str).is_none() {
         return Err(ApiError::invalid("definition.model", "Missing required parameter: 'definition.model'."));
     }
+    if kind == "hosted"
+        && ["code_configuration", "container_configuration"].iter().all(|one| definition.get(one).is_some())
+    {
+        let text = "A hosted agent has either 'container_configuration' or 'code_configuration'.";
+        return Err(ApiError::invalid("definition", text));
+    }
     let now = call.foundry.clock.now();
     let mut agent = find(call, name).unwrap_or_else(|_| Registered {
         name: name.to_owned(),
@@ -219,6 +241,7 @@ fn add_version(call: &Call, name: &str, members: &Map<String, Value>) -> Result<
             "blueprint": null, "agent_card": null,
         }),
         versions: Vec::new(),
+        archives: Vec::new(),
         deleted: false,
     });
     let numbers = agent.versions.iter().filter_map(|version| version.get("version")?.as_str()?.parse::<u32>().ok());

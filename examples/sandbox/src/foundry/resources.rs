@@ -1,4 +1,4 @@
-//! Files, vector stores, connections, deployments, memory stores, toolboxes, and the compaction of a conversation.
+//! Files, vector stores, connections, deployments, toolboxes, and the compaction of a conversation.
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
@@ -8,13 +8,11 @@ use serde_json::{Value, json};
 
 use super::agents::DEPLOYMENT;
 use super::error::ApiError;
+use super::form::Raw;
 use super::http::{Call, Payload};
 use super::ids;
-use super::registry::check_feature;
 
 type Answer = Result<Json<Value>, ApiError>;
-
-const MEMORY: &str = "MemoryStores=V1Preview";
 
 /// A file with its content.
 #[derive(Debug, Clone)]
@@ -24,13 +22,11 @@ pub(crate) struct Stored {
 }
 
 /// `POST /files`, a form of two parts.
-pub(crate) async fn upload(call: Call, body: Bytes) -> Answer {
-    let kind = call.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let Some(boundary) = kind.strip_prefix("multipart/form-data; boundary=") else {
+pub(crate) async fn upload(call: Call, form: Raw) -> Answer {
+    if form.boundary().is_none() {
         return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_type", "Expected a form."));
-    };
-    let part = |name: &str| part(&body, boundary, name);
-    let (Some((_, purpose)), Some((head, content))) = (part("purpose"), part("file")) else {
+    }
+    let (Some((_, purpose)), Some((head, content))) = (form.part("purpose"), form.part("file")) else {
         return Err(ApiError::invalid("file", "The form needs 'purpose' and 'file'."));
     };
     let name = head.split("filename=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default();
@@ -40,27 +36,6 @@ pub(crate) async fn upload(call: Call, body: Bytes) -> Answer {
     });
     call.foundry.store().files.push(Stored { resource: resource.clone(), content });
     Ok(Json(resource))
-}
-
-/// Head and content of one part of a form.
-fn part(body: &Bytes, boundary: &str, name: &str) -> Option<(String, Bytes)> {
-    let mark = format!("--{boundary}\r\n");
-    let end = format!("\r\n--{boundary}");
-    let find = |from: usize, what: &[u8]| {
-        body.get(from..)?.windows(what.len()).position(|window| window == what).map(|at| from + at)
-    };
-    let mut from = 0;
-    while let Some(at) = find(from, mark.as_bytes()) {
-        let start = at + mark.len();
-        let split = find(start, b"\r\n\r\n")?;
-        let head = String::from_utf8_lossy(body.get(start..split)?).into_owned();
-        let stop = find(split + 4, end.as_bytes())?;
-        if head.contains(&format!("name=\"{name}\"")) {
-            return Some((head, body.slice(split + 4..stop)));
-        }
-        from = stop;
-    }
-    None
 }
 
 /// `GET /files`.
@@ -209,46 +184,6 @@ pub(crate) async fn get_deployment(call: Call) -> Answer {
     one(&deployment_list(), "name", name)
         .ok_or_else(|| ApiError::not_found(&format!("Deployment {name} not found.")))
         .map(Json)
-}
-
-fn memory_store_list(now: i64) -> Vec<Value> {
-    vec![json!({"object": "memory_store", "id": "memory", "name": "memory", "description": null, "created_at": now,
-                "updated_at": now, "definition": {"kind": "default", "chat_model": DEPLOYMENT, "embedding_model": "e"}})]
-}
-
-/// `GET /memory_stores`.
-pub(crate) async fn memory_stores(call: Call) -> Answer {
-    check_feature(&call, MEMORY)?;
-    call.page(&memory_store_list(call.foundry.clock.now())).map(Json)
-}
-
-/// `GET /memory_stores/{name}`.
-pub(crate) async fn get_memory_store(call: Call) -> Answer {
-    check_feature(&call, MEMORY)?;
-    let name = call.param("memory");
-    one(&memory_store_list(call.foundry.clock.now()), "name", name)
-        .ok_or_else(|| ApiError::not_found(&format!("Memory store {name} not found.")))
-        .map(Json)
-}
-
-/// `POST /memory_stores/{name}:search_memories` and `:delete_scope`.
-pub(crate) async fn memory_verb(call: Call, Payload(members): Payload) -> Answer {
-    check_feature(&call, MEMORY)?;
-    let (name, verb) = call.param("memory").rsplit_once(':').unwrap_or_default();
-    if one(&memory_store_list(0), "name", name).is_none() {
-        return Err(ApiError::not_found(&format!("Memory store {name} not found.")));
-    }
-    let Some(scope) = members.get("scope").and_then(Value::as_str) else {
-        return Err(ApiError::invalid("scope", "Missing required parameter: 'scope'."));
-    };
-    match verb {
-        "search_memories" => Ok(Json(json!({"search_id": ids::fresh("mem"), "memories": [
-            {"memory_item": {"memory_id": "m1", "scope": scope, "content": "likes tea", "kind": "user_profile"}}]}))),
-        "delete_scope" => {
-            Ok(Json(json!({"object": "memory_store.scope.deleted", "name": name, "scope": scope, "deleted": true})))
-        }
-        _ => Err(ApiError::new(StatusCode::NOT_FOUND, "404", "Resource not found").kind("error")),
-    }
 }
 
 fn toolbox_list(now: i64) -> Vec<Value> {

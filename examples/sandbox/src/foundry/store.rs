@@ -7,9 +7,11 @@ use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
 use super::ids;
+use super::memory::MemoryStores;
 use super::microsoft365::Publication;
 use super::registry::Registered;
 use super::resources::Stored;
+use super::sessions::Session;
 use super::sse::Frame;
 
 /// All state of one project, behind one lock that is never held over an await.
@@ -24,6 +26,9 @@ pub(crate) struct Store {
     pub(crate) publications: Vec<Publication>,
     pub(crate) files: Vec<Stored>,
     pub(crate) vector_stores: Vec<Value>,
+    pub(crate) memory: MemoryStores,
+    /// Of all hosted agents.
+    pub(crate) sessions: Vec<Session>,
     /// Resources of Resource Manager, by id.
     pub(crate) azure: BTreeMap<String, Value>,
     pub(crate) provider_registered: bool,

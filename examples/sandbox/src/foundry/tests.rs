@@ -59,3 +59,39 @@ async fn a_principal_without_a_role_gets_403() {
     let (status, body) = ask(&url, "hello").await;
     assert_eq!((status, body.pointer("/error/code")), (403, Some(&json!("PermissionDenied"))));
 }
+
+#[tokio::test]
+async fn a_session_is_its_callers_own() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let authorize = |headers: &http::HeaderMap| {
+        let oid = headers.get("x-oid").and_then(|oid| oid.to_str().ok()).unwrap_or_default();
+        Ok(Caller { oid: oid.to_owned(), ..caller(None) })
+    };
+    let app = router(Config { authorize: Arc::new(authorize) });
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let project = format!("http://{address}/foundry/api/projects/sandbox");
+    let client = reqwest::Client::new();
+    let send = async |oid: &str, path: &str, body: Value| {
+        let reply =
+            client.post(format!("{project}{path}")).header("x-oid", oid).json(&body).send().await.expect("sent");
+        (reply.status().as_u16(), reply.json::<Value>().await.expect("json"))
+    };
+    let (_, conversation) = send("one", "/openai/v1/conversations", json!({})).await;
+    let hosted = json!({"type": "agent_reference", "name": "hosted-agent"});
+    let mut ask = json!({"input": "hello", "agent_reference": hosted, "conversation": conversation["id"]});
+    let (status, first) = send("one", "/openai/v1/responses", ask.clone()).await;
+    assert_eq!(status, 200, "{first}");
+    // In one conversation two callers have a sandbox each; by its name nobody enters that of the other.
+    for oid in ["two", "one"] {
+        assert_eq!(send(oid, "/openai/v1/responses", ask.clone()).await.0, 200, "{oid}");
+    }
+    let create =
+        json!({"agent_session_id": "mine", "version_indicator": {"type": "version_ref", "agent_version": "1"}});
+    let path = "/agents/hosted-agent/endpoint/sessions?api-version=v1";
+    assert_eq!(send("one", path, create).await.0, 201);
+    ask["agent_session_id"] = json!("mine");
+    assert_eq!(send("one", "/openai/v1/responses", ask.clone()).await.0, 200);
+    let (status, body) = send("two", "/openai/v1/responses", ask).await;
+    assert_eq!((status, body.pointer("/error/code")), (403, Some(&json!("session_not_accessible"))));
+}

@@ -127,18 +127,19 @@ impl Turn {
     /// A hosted server leaves out much of what is elsewhere required.
     fn hosted_members(&self) -> Map<String, Value> {
         let mut members = Map::new();
-        let session = self.request.members.get("agent_session_id").and_then(Value::as_str).map(str::to_owned);
-        let session = session.unwrap_or_else(|| self.session_id());
         members.insert("response_id".to_owned(), self.response_id.clone().into());
-        members.insert("agent_session_id".to_owned(), session.into());
+        members.insert("agent_session_id".to_owned(), self.session_id().into());
         members.insert("model".to_owned(), "".into());
         members.insert("store".to_owned(), self.request.store.into());
         members.insert("usage".to_owned(), Value::Null);
         members
     }
 
-    /// The sandbox a hosted agent runs in: one for each conversation, otherwise one for each response.
+    /// The sandbox a hosted agent runs in: the one that is named, or one for each conversation, otherwise for each response.
     pub(crate) fn session_id(&self) -> String {
+        if let Some(named) = self.request.members.get("agent_session_id").and_then(Value::as_str) {
+            return named.to_owned();
+        }
         let source = self.request.conversation.as_deref().unwrap_or(&self.response_id);
         source.chars().filter(char::is_ascii_alphanumeric).take(63).collect::<String>().to_lowercase()
     }
