@@ -9,7 +9,7 @@ use entra_auth::{
 use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderValue, Method, Request, Response};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::Instrument;
 use url::Url;
@@ -20,6 +20,7 @@ use crate::client::error::{Delivery, Error, ErrorKind, RequestIds};
 use crate::client::retry::{Safety, least_wait, may_repeat};
 use crate::client::{Auth, Shared, telemetry};
 use crate::conversation::Deleted;
+use crate::object::Read;
 
 /// An error body is read up to this many bytes, for at most [`ERROR_BODY_TIME`].
 const ERROR_BODY: usize = 64 * 1024;
@@ -64,6 +65,19 @@ pub(crate) struct Reply {
 impl Reply {
     pub(crate) fn bytes(&self) -> &[u8] {
         self.body.as_bytes().map(|bytes| &bytes[..]).unwrap_or_default()
+    }
+
+    /// The body as one JSON value.
+    pub(crate) fn json(&self) -> Result<&RawValue, serde_json::Error> {
+        serde_json::from_str(std::str::from_utf8(self.bytes()).unwrap_or_default())
+    }
+
+    /// The service did what was asked, and its answer makes no sense.
+    pub(crate) fn unreadable(&self) -> Error {
+        Error::new(ErrorKind::Protocol)
+            .with_status(self.head.status.as_u16())
+            .with_request_ids(self.ids.clone())
+            .with_delivery(Delivery::Ambiguous)
     }
 }
 
@@ -206,9 +220,8 @@ impl Shared {
     }
 
     /// Sends in a span of its own, and reads the answer as `T`.
-    pub(crate) async fn fetch<T: DeserializeOwned>(&self, call: Call) -> Result<T, Error> {
-        let span = telemetry::call_span(call.operation, self.endpoint.host());
-        self.json(&call).instrument(span).await
+    pub(crate) async fn fetch<T: for<'a> Read<'a>>(&self, call: Call) -> Result<T, Error> {
+        parse(&self.done(call).await?)
     }
 
     /// Deletes. What is gone when the call is repeated was deleted by the first attempt.
@@ -226,12 +239,6 @@ impl Shared {
     pub(crate) async fn done(&self, call: Call) -> Result<Reply, Error> {
         let span = telemetry::call_span(call.operation, self.endpoint.host());
         self.run(&call).instrument(span).await
-    }
-
-    /// Sends, and reads the answer as `T`.
-    pub(crate) async fn json<T: DeserializeOwned>(&self, call: &Call) -> Result<T, Error> {
-        let reply = self.run(call).await?;
-        parse(&reply)
     }
 
     /// Sends, with repetitions; the answer has a 2xx status.
@@ -310,16 +317,15 @@ impl Shared {
     }
 
     fn request(&self, call: &Call) -> Result<Request<Body>, Error> {
-        let invalid = |_| Error::new(ErrorKind::InvalidRequest);
-        let mut request = Request::builder()
-            .method(call.method.clone())
-            .uri(call.url.as_str())
-            .header(USER_AGENT, self.user_agent.clone())
-            .header(ACCEPT, call.accept)
-            .header("x-ms-client-request-id", call.correlation.to_string())
-            .body(call.body.clone().map(Body::from).unwrap_or_default())
-            .map_err(invalid)?;
+        let invalid = || Error::new(ErrorKind::InvalidRequest);
+        let mut request = Request::new(call.body.clone().map(Body::from).unwrap_or_default());
+        *request.method_mut() = call.method.clone();
+        *request.uri_mut() = call.url.as_str().parse().map_err(|_| invalid())?;
         let headers = request.headers_mut();
+        headers.insert(USER_AGENT, self.user_agent.clone());
+        headers.insert(ACCEPT, HeaderValue::from_static(call.accept));
+        let correlation = HeaderValue::try_from(call.correlation.to_string()).map_err(|_| invalid())?;
+        headers.insert("x-ms-client-request-id", correlation);
         if call.body.is_some() {
             let named = call.boundary.clone().unwrap_or_else(|| HeaderValue::from_static(call.content_type));
             headers.insert(CONTENT_TYPE, named);
@@ -439,11 +445,6 @@ fn timeout() -> TransportError {
 }
 
 /// Reads the answer. What cannot be read was carried out all the same.
-pub(crate) fn parse<T: DeserializeOwned>(reply: &Reply) -> Result<T, Error> {
-    serde_json::from_slice(reply.bytes()).map_err(|_| {
-        Error::new(ErrorKind::Protocol)
-            .with_status(reply.head.status.as_u16())
-            .with_request_ids(reply.ids.clone())
-            .with_delivery(Delivery::Ambiguous)
-    })
+pub(crate) fn parse<T: for<'a> Read<'a>>(reply: &Reply) -> Result<T, Error> {
+    reply.json().and_then(T::read).map_err(|_| reply.unreadable())
 }

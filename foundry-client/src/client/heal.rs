@@ -100,14 +100,14 @@ impl Conversations {
 /// Items as they can be sent again: without ids of the old conversation, without halves of tool calls, and without what
 /// only the service may write.
 fn replayable(items: &[Item]) -> Vec<InputItem> {
-    let ids = |output: bool| -> BTreeSet<&str> {
-        items
-            .iter()
-            .filter_map(|item| call_id(item).filter(|(_, is_output)| *is_output == output))
-            .map(|(id, _)| id)
-            .collect()
-    };
-    let (calls, outputs) = (ids(false), ids(true));
+    let (mut calls, mut outputs) = (BTreeSet::new(), BTreeSet::new());
+    for (id, is_output) in items.iter().filter_map(call_id) {
+        if is_output {
+            outputs.insert(id)
+        } else {
+            calls.insert(id)
+        };
+    }
     let whole = |item: &&Item| match call_id(item) {
         Some((id, true)) => calls.contains(id),
         Some((id, false)) => outputs.contains(id),
