@@ -1,5 +1,6 @@
 //! One call: token, attempts, deadline. Decides nothing itself; see `retry` and `classify`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use url::Url;
 use crate::client::classify::{Operation, broken, refusal};
 use crate::client::endpoint::Target;
 use crate::client::error::{Delivery, Error, ErrorKind, RequestIds};
+use crate::client::orphan::Underway;
 use crate::client::retry::{Safety, least_wait, may_repeat};
 use crate::client::{Auth, Shared, telemetry};
 use crate::conversation::Deleted;
@@ -44,6 +46,8 @@ pub(crate) struct Call {
     deadline: Instant,
     attempt: Duration,
     correlation: CorrelationId,
+    /// There for a response that goes on when nobody listens.
+    background: Option<Arc<Shared>>,
 }
 
 /// Which family of operations a call belongs to: they differ in the headers they take.
@@ -65,6 +69,16 @@ pub(crate) struct Reply {
 impl Reply {
     pub(crate) fn bytes(&self) -> &[u8] {
         self.body.as_bytes().map(|bytes| &bytes[..]).unwrap_or_default()
+    }
+
+    /// What the head says about the body: a media type in small letters, without its parameters.
+    pub(crate) fn media_type(&self) -> String {
+        let value = self.head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+    }
+
+    pub(crate) fn is_json(&self) -> bool {
+        self.media_type() == "application/json"
     }
 
     /// The body as one JSON value.
@@ -110,6 +124,7 @@ impl Call {
             deadline: Instant::now() + shared.limits.total,
             attempt,
             correlation: CorrelationId::random(),
+            background: None,
         }
     }
 
@@ -145,6 +160,12 @@ impl Call {
     /// Repeating it changes nothing, although it is a `POST`.
     pub(crate) fn idempotent(mut self) -> Self {
         self.safety = Safety::Idempotent;
+        self
+    }
+
+    /// What it starts goes on when nobody listens.
+    pub(crate) fn in_background(mut self, shared: &Arc<Shared>) -> Self {
+        self.background = Some(Arc::clone(shared));
         self
     }
 
@@ -279,6 +300,22 @@ impl Shared {
         // A stream may last longer than the wait for its head.
         let over = if call.is_stream() { call.deadline } else { by };
         request.extensions_mut().insert(Deadline(over));
+        let answer = match &call.background {
+            None => self.exchange(call, request, by).await,
+            Some(shared) => {
+                let (owner, call) = (Arc::clone(shared), call.clone());
+                let exchange = async move { owner.exchange(&call, request, by).await };
+                Underway::new(Arc::clone(shared), exchange).await
+            }
+        };
+        if answer.as_ref().is_err_and(|error| error.status() == Some(401)) {
+            renewal.refused = token;
+        }
+        answer
+    }
+
+    /// One request and its answer.
+    async fn exchange(&self, call: &Call, request: Request<Body>, by: Instant) -> Result<Reply, Error> {
         let client_id = call.correlation.to_string();
         let sent = timeout_at(by, self.transport.send(request)).await.unwrap_or_else(|_| Err(timeout()));
         let response = sent.map_err(|error| {
@@ -292,9 +329,6 @@ impl Shared {
         let (head, body) = response.into_parts();
         let body_by = by.min(Instant::now() + ERROR_BODY_TIME);
         let body = timeout_at(body_by, body.collect(ERROR_BODY)).await.ok().and_then(Result::ok).unwrap_or_default();
-        if head.status.as_u16() == 401 {
-            renewal.refused = token;
-        }
         Err(refusal(call.operation, head.status.as_u16(), &head.headers, body, ids, self.clock.now()))
     }
 
@@ -306,9 +340,12 @@ impl Shared {
         by: Instant,
     ) -> Result<Reply, Error> {
         let (head, body) = response.into_parts();
-        if call.is_stream() {
-            return Ok(Reply { head, body, ids });
+        let reply = Reply { head, body, ids };
+        // Servers that ignore `stream` answer as a whole.
+        if call.is_stream() && !reply.is_json() {
+            return Ok(reply);
         }
+        let Reply { head, body, ids } = reply;
         let read = timeout_at(by, body.collect(self.limits.body)).await.unwrap_or_else(|_| Err(timeout()));
         match read {
             Ok(bytes) => Ok(Reply { head, body: Body::from(bytes), ids }),
