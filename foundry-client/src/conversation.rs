@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::input::InputItem;
-use crate::object::{Read, Slot, by_text, each_member, read_object, string};
+use crate::object::{Read, Slot, by_text, read_object, read_texts, string};
 use crate::raw::RawJson;
 
 /// A conversation of the project: the agent's memory between turns.
@@ -54,14 +54,7 @@ by_text!(Conversation);
 
 /// Pairs whose value is a string; other members stay in the raw JSON only.
 pub(crate) fn pairs(json: &RawValue) -> BTreeMap<String, String> {
-    let mut all = BTreeMap::new();
-    let read = each_member(json.get(), &mut |name, value| {
-        if let Some(text) = string(value)? {
-            all.insert(name.into_owned(), text.into_owned());
-        }
-        Ok(())
-    });
-    if read.is_ok() { all } else { BTreeMap::new() }
+    read_texts(json).unwrap_or_default()
 }
 
 /// What a new conversation starts with.

@@ -1,10 +1,10 @@
 //! Tolerant readers: a member of an unexpected type never fails the object around it.
 
 use std::borrow::Cow;
+use std::fmt;
 
-use serde_json::value::RawValue;
-
-use crate::object::string;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 /// Any JSON value, of which only strings and whole numbers are kept. Strings borrow where they can.
 #[derive(Debug, Default)]
@@ -18,15 +18,6 @@ pub(crate) enum Loose<'a> {
 }
 
 impl<'a> Loose<'a> {
-    /// Fails only for a string that is no text: half of a surrogate pair.
-    pub(crate) fn read(json: &'a RawValue) -> Result<Self, serde_json::Error> {
-        Ok(match (string(json)?, json.get()) {
-            (Some(text), _) => Self::Text(text),
-            (None, "null") => Self::Null,
-            (None, other) => other.parse().map_or(Self::Other, Self::Int),
-        })
-    }
-
     pub(crate) fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
@@ -70,6 +61,64 @@ impl<'a> Loose<'a> {
     }
 }
 
+impl<'de: 'a, 'a> Deserialize<'de> for Loose<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(LooseVisitor)
+    }
+}
+
+struct LooseVisitor;
+
+impl<'de> Visitor<'de> for LooseVisitor {
+    type Value = Loose<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Loose::Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Loose::Text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Self::Value, E> {
+        Ok(Loose::Text(Cow::Owned(text)))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+        Ok(Loose::Int(number))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(Loose::Other)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Loose::Other)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Loose::Other)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Loose::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Loose::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Loose::Other)
+    }
+}
+
 pub(crate) fn whole_seconds(number: &str) -> Option<i64> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -83,7 +132,7 @@ mod tests {
     use super::*;
 
     fn loose(json: &str) -> Loose<'_> {
-        Loose::read(serde_json::from_str(json).unwrap()).unwrap()
+        serde_json::from_str(json).unwrap()
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Error, Map, Value};
 
@@ -19,9 +19,9 @@ pub(crate) trait Read<'a>: Sized {
     fn read(json: &'a RawValue) -> Result<Self, Error>;
 }
 
-/// Reads the members that have a slot.
+/// Reads the members that have a slot. An empty list is an empty object: some servers write one for the other.
 pub(crate) fn read_object<'a>(json: &'a str, slots: &mut [Slot<'_, 'a>]) -> Result<(), Error> {
-    read_members(json, slots, None)
+    read_members(json, Members { slots, rest: Rest::Skipped })
 }
 
 /// As [`read_object`]; members without a slot become values of the map.
@@ -30,42 +30,33 @@ pub(crate) fn read_whole<'a>(
     slots: &mut [Slot<'_, 'a>],
     rest: &mut Map<String, Value>,
 ) -> Result<(), Error> {
-    read_members(json, slots, Some(rest))
+    read_members(json, Members { slots, rest: Rest::Values(rest) })
 }
 
-fn read_members<'a>(
-    json: &'a str,
-    slots: &mut [Slot<'_, 'a>],
-    mut rest: Option<&mut Map<String, Value>>,
-) -> Result<(), Error> {
-    each_member(json, &mut |name, value| {
-        let Some(slot) = slots.iter_mut().find(|slot| slot.name == name) else {
-            if let Some(rest) = &mut rest {
-                rest.insert(name.into_owned(), Value::read(value)?);
-            }
-            return Ok(());
-        };
-        if std::mem::replace(&mut slot.seen, true) {
-            return Err(Error::duplicate_field(slot.name));
-        }
-        slot.read(value)
-    })?;
-    match slots.iter().find(|slot| slot.must && !slot.seen) {
-        Some(slot) => Err(Error::missing_field(slot.name)),
-        None => Ok(()),
-    }
+/// The members whose value is a string.
+pub(crate) fn read_texts(json: &RawValue) -> Result<BTreeMap<String, String>, Error> {
+    let mut texts = BTreeMap::new();
+    read_members(json.get(), Members { slots: &mut [], rest: Rest::Texts(&mut texts) })?;
+    Ok(texts)
 }
 
-/// Shows every member of an object, in order.
-pub(crate) fn each_member<'a>(json: &'a str, take: &mut Take<'_, 'a>) -> Result<(), Error> {
+/// What becomes of members without a slot.
+enum Rest<'m> {
+    Skipped,
+    Values(&'m mut Map<String, Value>),
+    Texts(&'m mut BTreeMap<String, String>),
+}
+
+struct Members<'m, 'p, 'a> {
+    slots: &'m mut [Slot<'p, 'a>],
+    rest: Rest<'m>,
+}
+
+fn read_members<'a>(json: &'a str, members: Members<'_, '_, 'a>) -> Result<(), Error> {
     let mut reader = serde_json::Deserializer::from_str(json);
-    reader.deserialize_map(Members(take))?;
+    reader.deserialize_struct("", &[], members)?;
     reader.end()
 }
-
-type Take<'t, 'a> = dyn FnMut(Cow<'a, str>, &'a RawValue) -> Result<(), Error> + 't;
-
-struct Members<'m, 't, 'a>(&'m mut Take<'t, 'a>);
 
 impl<'a> Visitor<'a> for Members<'_, '_, 'a> {
     type Value = ();
@@ -74,12 +65,50 @@ impl<'a> Visitor<'a> for Members<'_, '_, 'a> {
         f.write_str("a JSON object")
     }
 
-    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'a>>(mut self, mut map: A) -> Result<(), A::Error> {
         while let Some(name) = map.next_key_seed(Name)? {
-            let value = map.next_value()?;
-            (self.0)(name, value).map_err(A::Error::custom)?;
+            let Some(slot) = self.slots.iter_mut().find(|slot| slot.name == name) else {
+                match &mut self.rest {
+                    Rest::Skipped => {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                    Rest::Values(rest) => {
+                        rest.insert(name.into_owned(), map.next_value()?);
+                    }
+                    Rest::Texts(rest) => {
+                        rest.extend(map.next_value::<Loose<'a>>()?.string().map(|text| (name.into_owned(), text)));
+                    }
+                }
+                continue;
+            };
+            if std::mem::replace(&mut slot.seen, true) {
+                return Err(A::Error::duplicate_field(slot.name));
+            }
+            match &mut slot.place {
+                Place::Loose(place) => **place = map.next_value()?,
+                Place::Text(place) => **place = map.next_value::<Loose<'a>>()?.string(),
+                Place::Code(place) => **place = map.next_value::<Loose<'a>>()?.code(),
+                Place::Int(place) => **place = map.next_value::<Loose<'a>>()?.int(),
+                other => other.fill(map.next_value()?).map_err(A::Error::custom)?,
+            }
         }
-        Ok(())
+        self.check()
+    }
+
+    fn visit_seq<A: SeqAccess<'a>>(self, mut list: A) -> Result<(), A::Error> {
+        match list.next_element::<IgnoredAny>()? {
+            None => self.check(),
+            Some(_) => Err(A::Error::invalid_type(Unexpected::Seq, &self)),
+        }
+    }
+}
+
+impl Members<'_, '_, '_> {
+    fn check<E: serde::de::Error>(&self) -> Result<(), E> {
+        match self.slots.iter().find(|slot| slot.must && !slot.seen) {
+            Some(slot) => Err(E::missing_field(slot.name)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -122,6 +151,7 @@ enum Place<'p, 'a> {
     Value(&'p mut dyn Fill<'a>),
     /// `null` leaves the place as it is.
     Nullable(&'p mut dyn Fill<'a>),
+    Loose(&'p mut Loose<'a>),
     Text(&'p mut Option<String>),
     Code(&'p mut Option<String>),
     Int(&'p mut Option<u64>),
@@ -148,6 +178,11 @@ impl<'p, 'a> Slot<'p, 'a> {
         Self::new(name, Place::Nullable(place))
     }
 
+    /// A member of any type that may be missing.
+    pub(crate) fn loose(name: &'static str, place: &'p mut Loose<'a>) -> Self {
+        Self::new(name, Place::Loose(place))
+    }
+
     /// A string; a value of any other type reads as none.
     pub(crate) fn text(name: &'static str, place: &'p mut Option<String>) -> Self {
         Self::new(name, Place::Text(place))
@@ -167,18 +202,20 @@ impl<'p, 'a> Slot<'p, 'a> {
     pub(crate) fn time(name: &'static str, place: &'p mut Option<i64>) -> Self {
         Self::new(name, Place::Time(place))
     }
+}
 
-    fn read(&mut self, json: &'a RawValue) -> Result<(), Error> {
-        match &mut self.place {
-            Place::Value(place) => return place.fill(json),
-            Place::Nullable(_) if is_null(json) => {}
-            Place::Nullable(place) => return place.fill(json),
-            Place::Text(place) => **place = Loose::read(json)?.string(),
-            Place::Code(place) => **place = Loose::read(json)?.code(),
-            Place::Int(place) => **place = Loose::read(json)?.int(),
-            Place::Time(place) => **place = whole_seconds(json.get()),
+impl<'a> Place<'_, 'a> {
+    fn fill(&mut self, json: &'a RawValue) -> Result<(), Error> {
+        match self {
+            Self::Nullable(_) if is_null(json) => Ok(()),
+            Self::Value(place) | Self::Nullable(place) => place.fill(json),
+            Self::Time(place) => {
+                **place = whole_seconds(json.get());
+                Ok(())
+            }
+            // These are read without the step over the text.
+            Self::Loose(_) | Self::Text(_) | Self::Code(_) | Self::Int(_) => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -285,12 +322,6 @@ impl Read<'_> for String {
     }
 }
 
-impl<'a> Read<'a> for Loose<'a> {
-    fn read(json: &'a RawValue) -> Result<Self, Error> {
-        Loose::read(json)
-    }
-}
-
 macro_rules! by_serde {
     ($($name:ty),*) => {$(
         impl Read<'_> for $name {
@@ -300,7 +331,7 @@ macro_rules! by_serde {
         }
     )*};
 }
-by_serde!(bool, u32, u64, f64, Value, Map<String, Value>);
+by_serde!(bool, u32, u64, f64, Value, Map<String, Value>, BTreeMap<String, Value>, BTreeMap<String, String>);
 
 /// `null` reads as none.
 impl<'a, T: Read<'a>> Read<'a> for Option<T> {
@@ -316,17 +347,6 @@ impl<'a, T: Read<'a>> Read<'a> for Vec<T> {
         for entry in entries {
             all.push(T::read(entry)?);
         }
-        Ok(all)
-    }
-}
-
-impl<'a, T: Read<'a>> Read<'a> for BTreeMap<String, T> {
-    fn read(json: &'a RawValue) -> Result<Self, Error> {
-        let mut all = Self::new();
-        each_member(json.get(), &mut |name, value| {
-            all.insert(name.into_owned(), T::read(value)?);
-            Ok(())
-        })?;
         Ok(all)
     }
 }
@@ -386,6 +406,7 @@ mod tests {
             (r#"{"id":"","entries":[1]}"#, "expected a string"),
             (r#"{"id":""} 1"#, "trailing"),
             (r#"["a"]"#, "expected a JSON object"),
+            ("[]", "missing field `id`"),
             ("7", "expected a JSON object"),
         ] {
             let error = probe(json).unwrap_err().to_string();

@@ -179,10 +179,10 @@ macro_rules! tool_body {
 
         impl Read<'_> for $name {
             fn read(json: &RawValue) -> Result<Self, serde_json::Error> {
-                let mut other = Map::new();
                 let mut it = Self::of($(<$must_ty>::default()),*);
-                read_whole(json.get(), slots![it; kind => must as "type", $($must => must,)* $($may),*], &mut other)?;
-                Ok(Self { other, ..it })
+                let slots = slots![it; kind => must as "type", $($must => must,)* $($may),*];
+                read_whole(json.get(), slots, &mut it.other)?;
+                Ok(it)
             }
         }
 

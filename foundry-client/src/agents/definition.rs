@@ -277,11 +277,9 @@ macro_rules! bodies {
     ($($name:ident { $($field:ident $(=> $how:ident)? $(, or $empty:expr)?;)* })*) => {$(
         impl Read<'_> for $name {
             fn read(json: &RawValue) -> Result<Self, serde_json::Error> {
-                let mut other = Map::new();
                 let mut it = Self { $($field: Default::default(),)* other: Map::new() };
-                read_whole(json.get(), slots![it; $($field $(=> $how)?),*], &mut other)?;
-                other.remove("kind");
-                it.other = other;
+                read_whole(json.get(), slots![it; $($field $(=> $how)?),*], &mut it.other)?;
+                it.other.remove("kind");
                 Ok(it)
             }
         }

@@ -98,19 +98,19 @@ pub struct AuthorizationScheme {
 
 impl Read<'_> for AgentEndpoint {
     fn read(json: &RawValue) -> Result<Self, serde_json::Error> {
-        let (mut it, mut other) = (Self::default(), Map::new());
+        let mut it = Self::default();
         let slots = slots![it; version_selector, protocol_configuration => null, authorization_schemes => null,
             publish_approval_status];
-        read_whole(json.get(), slots, &mut other)?;
-        Ok(Self { other, ..it })
+        read_whole(json.get(), slots, &mut it.other)?;
+        Ok(it)
     }
 }
 
 impl Read<'_> for AuthorizationScheme {
     fn read(json: &RawValue) -> Result<Self, serde_json::Error> {
-        let (mut it, mut other) = (Self::from(SchemeKind::from("")), Map::new());
-        read_whole(json.get(), slots![it; kind => must as "type"], &mut other)?;
-        Ok(Self { other, ..it })
+        let mut it = Self::from(SchemeKind::from(""));
+        read_whole(json.get(), slots![it; kind => must as "type"], &mut it.other)?;
+        Ok(it)
     }
 }
 

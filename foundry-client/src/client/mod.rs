@@ -1,5 +1,6 @@
 //! The client: requests over a transport, with a credential.
 
+mod about;
 mod agent_sources;
 mod agents;
 #[cfg(feature = "arm")]

@@ -275,7 +275,11 @@ impl EventBody for TextDone {
             name: Loose<'a>,
         }
         let mut wire = Wire::default();
-        read_object(frame.text, slots![wire; text, refusal, arguments, input, code, command, name])?;
+        read_object(
+            frame.text,
+            slots![wire; text => loose, refusal => loose, arguments => loose, input => loose, code => loose, command => loose,
+                   name => loose],
+        )?;
         let members = [wire.text, wire.refusal, wire.arguments, wire.input, wire.code, wire.command];
         let text = members.into_iter().find_map(Loose::cow).ok_or(BadBody)?;
         Ok(Self {
@@ -324,7 +328,7 @@ pub struct AnnotationAdded {
 impl EventBody for AnnotationAdded {
     fn read(frame: &mut Frame<'_>) -> Result<Self, BadBody> {
         let (mut annotation, mut annotation_index) = (RawValue::NULL, Loose::default());
-        let place = Slot::may("annotation_index", &mut annotation_index);
+        let place = Slot::loose("annotation_index", &mut annotation_index);
         read_object(frame.text, &mut [Slot::must("annotation", &mut annotation), place])?;
         Ok(Self {
             annotation: Annotation::from_raw(frame.raw.part(annotation.get())),
@@ -390,7 +394,7 @@ impl EventBody for PartialImage {
         let mut wire = Wire::default();
         read_object(
             frame.text,
-            slots![wire; partial_image_index, partial_image_b64, output_format => text, size => text, quality => text,
+            slots![wire; partial_image_index => loose, partial_image_b64 => loose, output_format => text, size => text, quality => text,
                    background => text],
         )?;
         let image = wire.partial_image_b64.cow().ok_or(BadBody)?;

@@ -24,6 +24,10 @@ pub(crate) struct Frame<'a> {
 impl<'a> Frame<'a> {
     /// None when the text is not a JSON object. `text` is the text of `raw`.
     pub(crate) fn read(text: &'a str, raw: &'a RawJson) -> Option<Self> {
+        // An empty list would pass for an object.
+        if !text.trim_start().starts_with('{') {
+            return None;
+        }
         let mut frame = Self {
             raw,
             text,
@@ -39,8 +43,9 @@ impl<'a> Frame<'a> {
         };
         read_object(
             text,
-            slots![frame; tag as "type", sequence_number, item_id, output_index, content_index, summary_index,
-                   command_index, delta, error],
+            slots![frame; tag => loose as "type", sequence_number => loose, item_id => loose, output_index => loose,
+                   content_index => loose, summary_index => loose, command_index => loose, delta => loose,
+                   error => loose],
         )
         .ok()?;
         // Gateways send a bare error object without a type.
