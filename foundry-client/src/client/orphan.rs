@@ -62,19 +62,19 @@ impl Drop for Underway {
     fn drop(&mut self) {
         if let Some(exchange) = self.exchange.take() {
             let shared = Arc::clone(&self.shared);
-            look_after(&self.shared, async move { running(&shared, exchange.await.ok()?).await });
+            look_after(&self.shared, Box::pin(async move { running(&shared, exchange.await.ok()?).await }));
         }
     }
 }
 
 /// Looks after a stream that was given up before its first event.
 pub(crate) fn abandon(shared: &Arc<Shared>, body: Body, decoder: SseDecoder, room: usize) {
-    look_after(shared, first_id(body, decoder, room));
+    look_after(shared, Box::pin(first_id(body, decoder, room)));
 }
 
 /// The one task: it ends with the id's absence, the cancellation, the patience or the runtime. Without a runtime there
 /// is no task, and dropping the request closes its connection.
-fn look_after(shared: &Arc<Shared>, id: impl Future<Output = Option<String>> + Send + 'static) {
+fn look_after(shared: &Arc<Shared>, id: Pin<Box<dyn Future<Output = Option<String>> + Send>>) {
     let Ok(runtime) = Handle::try_current() else {
         return;
     };
