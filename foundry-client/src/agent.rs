@@ -1,6 +1,9 @@
 //! Which agent a request is for, and which one made an item.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::object::{Read, by_text, read_object, slots};
 
 /// Names an agent of the project and, if wanted, one version of it.
 ///
@@ -16,15 +19,15 @@ use serde::{Deserialize, Serialize};
 /// );
 /// # Ok::<(), serde_json::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[non_exhaustive]
 pub struct AgentReference {
-    #[serde(rename = "type", default = "agent_reference", skip_deserializing)]
+    #[serde(rename = "type")]
     tag: Tag,
     /// The agent's name.
     pub name: String,
     /// The version; none for the one the agent's selector serves.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }
 
@@ -32,10 +35,6 @@ pub struct AgentReference {
 enum Tag {
     #[serde(rename = "agent_reference")]
     AgentReference,
-}
-
-fn agent_reference() -> Tag {
-    Tag::AgentReference
 }
 
 impl AgentReference {
@@ -52,6 +51,16 @@ impl AgentReference {
         self
     }
 }
+
+impl Read<'_> for AgentReference {
+    fn read(json: &RawValue) -> Result<Self, serde_json::Error> {
+        let mut it = Self::new("");
+        read_object(json.get(), slots![it; name => must, version])?;
+        Ok(it)
+    }
+}
+
+by_text!(AgentReference);
 
 impl From<&str> for AgentReference {
     fn from(name: &str) -> Self {

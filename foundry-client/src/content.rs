@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::loose::{self, Loose, null_default};
+use crate::object::{Read, Slot, read_object, slots};
 use crate::problem::{BadBody, Problem};
 use crate::raw::RawJson;
 use crate::vocabulary::vocabulary;
@@ -94,50 +94,39 @@ pub struct PlainText {
 }
 
 /// A picture of the user.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct InputImage {
     /// Its address, or the picture itself as a `data:` address.
-    #[serde(default, deserialize_with = "loose::text")]
     pub image_url: Option<String>,
     /// The uploaded file.
-    #[serde(default, deserialize_with = "loose::text")]
     pub file_id: Option<String>,
     /// `low`, `high` or `auto`.
-    #[serde(default, deserialize_with = "loose::text")]
     pub detail: Option<String>,
-    #[serde(skip)]
     raw: RawJson,
 }
 
 /// A file of the user.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct InputFile {
     /// The uploaded file.
-    #[serde(default, deserialize_with = "loose::text")]
     pub file_id: Option<String>,
     /// Its name.
-    #[serde(default, deserialize_with = "loose::text")]
     pub filename: Option<String>,
     /// Its address.
-    #[serde(default, deserialize_with = "loose::text")]
     pub file_url: Option<String>,
-    #[serde(skip)]
     raw: RawJson,
 }
 
 /// A screenshot of a computer tool.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ComputerScreenshot {
     /// Its address, or the picture itself as a `data:` address.
-    #[serde(default, deserialize_with = "loose::text")]
     pub image_url: Option<String>,
     /// The uploaded file.
-    #[serde(default, deserialize_with = "loose::text")]
     pub file_id: Option<String>,
-    #[serde(skip)]
     raw: RawJson,
 }
 
@@ -167,16 +156,9 @@ impl Content {
             Some("refusal") => PlainText::parse(&kind, &raw).map(Self::Refusal),
             Some("reasoning_text") => PlainText::parse(&kind, &raw).map(Self::ReasoningText),
             Some("summary_text") => PlainText::parse(&kind, &raw).map(Self::SummaryText),
-            Some("input_image") => {
-                raw.parse().map(|body| Self::InputImage(InputImage { raw: raw.clone(), ..body })).map_err(BadBody::from)
-            }
-            Some("input_file") => {
-                raw.parse().map(|body| Self::InputFile(InputFile { raw: raw.clone(), ..body })).map_err(BadBody::from)
-            }
-            Some("computer_screenshot") => raw
-                .parse()
-                .map(|body| Self::ComputerScreenshot(ComputerScreenshot { raw: raw.clone(), ..body }))
-                .map_err(BadBody::from),
+            Some("input_image") => InputImage::of(raw.clone()).map(Self::InputImage),
+            Some("input_file") => InputFile::of(raw.clone()).map(Self::InputFile),
+            Some("computer_screenshot") => ComputerScreenshot::of(raw.clone()).map(Self::ComputerScreenshot),
             other => {
                 let problem = if other.is_some() { Problem::UnknownType } else { Problem::MissingType };
                 return Self::Unknown(UnknownContent { kind, raw, problem });
@@ -228,29 +210,51 @@ impl Content {
 
 impl OutputText {
     fn parse(raw: &RawJson) -> Result<Self, BadBody> {
-        #[derive(Deserialize)]
-        struct Wire<'a> {
-            text: String,
-            #[serde(borrow, default, deserialize_with = "null_default")]
-            annotations: Vec<&'a RawValue>,
-        }
-        let wire: Wire<'_> = raw.parse()?;
-        let annotations = wire.annotations.iter().map(|one| Annotation::from_raw(raw.part(one.get()))).collect();
-        Ok(Self { text: wire.text, annotations, raw: raw.clone() })
+        let (mut text, mut annotations) = (String::new(), Vec::new());
+        let slots = &mut [Slot::must("text", &mut text), Slot::null("annotations", &mut annotations)];
+        read_object(raw.as_str(), slots)?;
+        let annotation = |one: &RawValue| Annotation::from_raw(raw.part(one.get()));
+        Ok(Self { text, annotations: annotations.into_iter().map(annotation).collect(), raw: raw.clone() })
     }
 }
 
 impl PlainText {
     fn parse(kind: &ContentKind, raw: &RawJson) -> Result<Self, BadBody> {
-        #[derive(Deserialize)]
-        struct Wire {
-            text: Option<String>,
-            refusal: Option<String>,
-        }
-        let wire: Wire = raw.parse()?;
-        let text = if *kind == ContentKind::REFUSAL { wire.refusal } else { wire.text };
+        let (mut text, mut refusal) = (None, None);
+        read_object(raw.as_str(), &mut [Slot::may("text", &mut text), Slot::may("refusal", &mut refusal)])?;
+        let text: Option<String> = if *kind == ContentKind::REFUSAL { refusal } else { text };
         Ok(Self { text: text.ok_or(BadBody)?, kind: kind.clone(), raw: raw.clone() })
     }
+}
+
+/// How the simple ones are read.
+macro_rules! read {
+    ($($name:ident { $($field:ident $(=> $how:ident)?),* })*) => {$(
+        impl $name {
+            fn of(raw: RawJson) -> Result<Self, BadBody> {
+                let json = raw.clone();
+                let mut it = Self { $($field: Default::default(),)* raw };
+                read_object(json.as_str(), slots![it; $($field $(=> $how)?),*])?;
+                Ok(it)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let raw = RawJson::deserialize(deserializer)?;
+                Self::of(raw).map_err(|BadBody| serde::de::Error::custom(concat!("not a ", stringify!($name))))
+            }
+        }
+    )*};
+}
+read! {
+    InputImage { image_url => text, file_id => text, detail => text }
+    InputFile { file_id => text, filename => text, file_url => text }
+    ComputerScreenshot { image_url => text, file_id => text }
+    UrlCitation { url => must, title, start_index => must, end_index => must }
+    FileCitation { file_id => must, filename, index => must }
+    ContainerFileCitation { container_id => must, file_id => must, filename, start_index => must, end_index => must }
+    FilePath { file_id => must, index => must }
 }
 
 /// A citation inside a text. Positions count Unicode code points.
@@ -272,39 +276,35 @@ pub enum Annotation {
 }
 
 /// A web page that supports a span of the text.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct UrlCitation {
     /// The address. Comes from the model: check it before it becomes a link.
     pub url: String,
     /// The page's title.
-    #[serde(default)]
     pub title: Option<String>,
     /// First code point of the span.
     pub start_index: u64,
     /// Code point after the span.
     pub end_index: u64,
-    #[serde(skip)]
     raw: RawJson,
 }
 
 /// A file of the knowledge base that supports the text before a position.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FileCitation {
     /// The file's id.
     pub file_id: String,
     /// The file's name.
-    #[serde(default)]
     pub filename: Option<String>,
     /// Code point the citation belongs to.
     pub index: u64,
-    #[serde(skip)]
     raw: RawJson,
 }
 
 /// A file in a code tool's container.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ContainerFileCitation {
     /// The container's id.
@@ -312,25 +312,22 @@ pub struct ContainerFileCitation {
     /// The file's id.
     pub file_id: String,
     /// The file's name.
-    #[serde(default)]
     pub filename: Option<String>,
     /// First code point of the span.
     pub start_index: u64,
     /// Code point after the span.
     pub end_index: u64,
-    #[serde(skip)]
     raw: RawJson,
 }
 
 /// A file by its id.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FilePath {
     /// The file's id.
     pub file_id: String,
     /// Code point the file belongs to.
     pub index: u64,
-    #[serde(skip)]
     raw: RawJson,
 }
 
@@ -349,14 +346,10 @@ impl Annotation {
     pub fn from_raw(raw: RawJson) -> Self {
         let tag = tag_of(&raw);
         let parsed = match tag.as_deref() {
-            Some("url_citation") => raw.parse().map(|body| Self::UrlCitation(UrlCitation { raw: raw.clone(), ..body })),
-            Some("file_citation") => {
-                raw.parse().map(|body| Self::FileCitation(FileCitation { raw: raw.clone(), ..body }))
-            }
-            Some("container_file_citation") => {
-                raw.parse().map(|body| Self::ContainerFileCitation(ContainerFileCitation { raw: raw.clone(), ..body }))
-            }
-            Some("file_path") => raw.parse().map(|body| Self::FilePath(FilePath { raw: raw.clone(), ..body })),
+            Some("url_citation") => UrlCitation::of(raw.clone()).map(Self::UrlCitation),
+            Some("file_citation") => FileCitation::of(raw.clone()).map(Self::FileCitation),
+            Some("container_file_citation") => ContainerFileCitation::of(raw.clone()).map(Self::ContainerFileCitation),
+            Some("file_path") => FilePath::of(raw.clone()).map(Self::FilePath),
             other => {
                 let problem = if other.is_some() { Problem::UnknownType } else { Problem::MissingType };
                 let kind = AnnotationKind::from(other.unwrap_or_default());
@@ -412,6 +405,12 @@ macro_rules! raw_json {
             }
         }
 
+        impl Read<'_> for $name {
+            fn read(json: &serde_json::value::RawValue) -> Result<Self, serde_json::Error> {
+                Ok(Self::from_raw(RawJson::copied(json)))
+            }
+        }
+
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 RawJson::deserialize(deserializer).map(Self::from_raw)
@@ -431,10 +430,7 @@ raw_json!(Content, Annotation);
 
 /// The `type` member, when it is a string.
 pub(crate) fn tag_of(raw: &RawJson) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Tag<'a> {
-        #[serde(borrow, default, rename = "type")]
-        tag: Loose<'a>,
-    }
-    raw.parse::<Tag<'_>>().ok()?.tag.string()
+    let mut tag = None;
+    read_object(raw.as_str(), &mut [Slot::text("type", &mut tag)]).ok()?;
+    tag
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::input::InputItem;
-use crate::loose::{self, Loose, null_default};
+use crate::object::{Read, Slot, by_text, read_object, read_texts, string};
 use crate::raw::RawJson;
 
 /// A conversation of the project: the agent's memory between turns.
@@ -32,27 +33,28 @@ impl Conversation {
     }
 }
 
-impl<'de> Deserialize<'de> for Conversation {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Wire {
-            id: String,
-            #[serde(default, deserialize_with = "loose::unix_time")]
-            created_at: Option<i64>,
-            #[serde(default)]
-            metadata: Option<RawJson>,
-        }
-        let raw = RawJson::deserialize(deserializer)?;
-        let wire: Wire = raw.parse().map_err(|_| serde::de::Error::custom("not a conversation"))?;
-        let metadata = wire.metadata.as_ref().map(pairs).unwrap_or_default();
-        Ok(Self { id: wire.id, created_at: wire.created_at, metadata, raw })
+impl Read<'_> for Conversation {
+    fn read(json: &RawValue) -> Result<Self, serde_json::Error> {
+        let raw = RawJson::copied(json);
+        let (mut id, mut created_at, mut metadata) = (String::new(), None, None);
+        read_object(
+            json.get(),
+            &mut [
+                Slot::must("id", &mut id),
+                Slot::time("created_at", &mut created_at),
+                Slot::may("metadata", &mut metadata),
+            ],
+        )
+        .map_err(|_| serde::de::Error::custom("not a conversation"))?;
+        Ok(Self { id, created_at, metadata: metadata.map(pairs).unwrap_or_default(), raw })
     }
 }
 
+by_text!(Conversation);
+
 /// Pairs whose value is a string; other members stay in the raw JSON only.
-pub(crate) fn pairs(json: &RawJson) -> BTreeMap<String, String> {
-    let all: BTreeMap<String, Loose<'_>> = json.parse().unwrap_or_default();
-    all.into_iter().filter_map(|(key, value)| Some((key, value.string()?))).collect()
+pub(crate) fn pairs(json: &RawValue) -> BTreeMap<String, String> {
+    read_texts(json).unwrap_or_default()
 }
 
 /// What a new conversation starts with.
@@ -107,24 +109,58 @@ pub struct Page<T> {
     pub next_link: Option<String>,
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Page<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(bound = "T: Deserialize<'de>")]
-        struct Wire<T> {
-            #[serde(alias = "value", alias = "entries")]
-            data: Vec<T>,
-            #[serde(default, deserialize_with = "loose::text")]
-            first_id: Option<String>,
-            #[serde(default, deserialize_with = "loose::text")]
-            last_id: Option<String>,
-            #[serde(default, deserialize_with = "null_default")]
-            has_more: bool,
-            #[serde(default, deserialize_with = "loose::text", rename = "nextLink")]
-            next_link: Option<String>,
+impl<T> Page<T> {
+    pub(crate) fn read_with<'a>(
+        json: &'a RawValue,
+        entry: impl Fn(&'a RawValue) -> Result<T, serde_json::Error>,
+    ) -> Result<Self, serde_json::Error> {
+        let (entries, page) = Page::parts(json)?;
+        let mut data = Vec::with_capacity(entries.len());
+        for json in entries {
+            data.push(entry(json)?);
         }
-        let Wire { data, first_id, last_id, has_more, next_link } = Wire::deserialize(deserializer)?;
-        Ok(Self { data, first_id, last_id, has_more, next_link })
+        Ok(Self {
+            data,
+            first_id: page.first_id,
+            last_id: page.last_id,
+            has_more: page.has_more,
+            next_link: page.next_link,
+        })
+    }
+}
+
+impl Page<()> {
+    /// The entries, and the page around them.
+    fn parts(json: &RawValue) -> Result<(Vec<&RawValue>, Self), serde_json::Error> {
+        let mut it = Self { data: Vec::new(), first_id: None, last_id: None, has_more: false, next_link: None };
+        let (mut data, mut value, mut entries) = (None, None, None);
+        read_object(
+            json.get(),
+            &mut [
+                Slot::may("data", &mut data),
+                Slot::may("value", &mut value),
+                Slot::may("entries", &mut entries),
+                Slot::text("first_id", &mut it.first_id),
+                Slot::text("last_id", &mut it.last_id),
+                Slot::null("has_more", &mut it.has_more),
+                Slot::text("nextLink", &mut it.next_link),
+            ],
+        )?;
+        let entries = data.or(value).or(entries).ok_or_else(|| serde::de::Error::missing_field("data"))?;
+        Ok((entries, it))
+    }
+}
+
+impl<'a, T: Read<'a>> Read<'a> for Page<T> {
+    fn read(json: &'a RawValue) -> Result<Self, serde_json::Error> {
+        Self::read_with(json, T::read)
+    }
+}
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Page<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = Box::<RawValue>::deserialize(deserializer)?;
+        Self::read_with(&json, |entry| serde_json::from_str(entry.get())).map_err(serde::de::Error::custom)
     }
 }
 
@@ -142,30 +178,23 @@ pub struct Deleted {
 impl Deleted {
     /// Reads the answer to a deletion, which may also be empty.
     pub(crate) fn read(id: &str, body: &[u8]) -> Self {
-        #[derive(Deserialize, Default)]
-        struct Wire {
-            #[serde(default, deserialize_with = "loose::text")]
-            id: Option<String>,
-            #[serde(default)]
-            deleted: Option<bool>,
-        }
-        let wire: Wire = serde_json::from_slice(body).unwrap_or_default();
-        Self { id: wire.id.unwrap_or_else(|| id.to_owned()), deleted: wire.deleted.unwrap_or(true) }
+        let (mut named, mut deleted) = (None, None);
+        let read = std::str::from_utf8(body).is_ok_and(|body| {
+            read_object(body, &mut [Slot::text("id", &mut named), Slot::may("deleted", &mut deleted)]).is_ok()
+        });
+        let (named, deleted) = if read { (named, deleted) } else { (None, None) };
+        Self { id: named.unwrap_or_else(|| id.to_owned()), deleted: deleted.unwrap_or(true) }
     }
 }
 
 /// The id in `"conv_…"` or `{"id":"conv_…"}`; hosted agents also send `null`.
 pub(crate) fn conversation_id(json: &RawValue) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Object<'a> {
-        #[serde(borrow, default)]
-        id: Loose<'a>,
+    if let Some(id) = string(json).ok()? {
+        return Some(id.into_owned());
     }
-    let text = json.get();
-    match serde_json::from_str::<Loose<'_>>(text).ok()? {
-        Loose::Text(id) => Some(id.into_owned()),
-        _ => serde_json::from_str::<Object<'_>>(text).ok()?.id.string(),
-    }
+    let mut id = None;
+    read_object(json.get(), &mut [Slot::text("id", &mut id)]).ok()?;
+    id
 }
 
 #[cfg(test)]

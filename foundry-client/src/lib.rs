@@ -13,6 +13,7 @@ mod events;
 mod input;
 mod items;
 mod loose;
+mod object;
 mod output_text;
 mod problem;
 mod raw;
@@ -24,6 +25,7 @@ pub mod tool;
 #[cfg_attr(docsrs, doc(cfg(feature = "tools")))]
 pub mod tools;
 mod vocabulary;
+mod written;
 
 pub use agent::AgentReference;
 pub use citation::{Citation, CitationSource, CitedText};

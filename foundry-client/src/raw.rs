@@ -22,6 +22,16 @@ impl RawJson {
         Self(text)
     }
 
+    /// A copy of the text of a value.
+    pub(crate) fn copied(value: &RawValue) -> Self {
+        Self(Bytes::copy_from_slice(value.get().as_bytes()))
+    }
+
+    /// The text as a value.
+    pub(crate) fn value(&self) -> Result<&RawValue, serde_json::Error> {
+        serde_json::from_str(self.as_str())
+    }
+
     /// The part of this text that `part` (a borrow of it) covers, without a copy.
     pub(crate) fn part(&self, part: &str) -> Self {
         Self(self.0.slice_ref(part.as_bytes()))
@@ -120,8 +130,7 @@ impl fmt::Debug for RawJson {
 
 impl Serialize for RawJson {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let value: &RawValue = self.parse().map_err(serde::ser::Error::custom)?;
-        value.serialize(serializer)
+        self.value().map_err(serde::ser::Error::custom)?.serialize(serializer)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::agent::AgentReference;
@@ -10,7 +10,8 @@ use crate::citation::{Citation, CitedText};
 use crate::conversation::{conversation_id, pairs};
 use crate::decision::{ApprovalRequest, ConsentRequest};
 use crate::items::Item;
-use crate::loose::{self, Loose, null_default, whole_seconds};
+use crate::loose::whole_seconds;
+use crate::object::{Read, Slot, by_text, list, read_object, readable, slots};
 use crate::problem::BadBody;
 use crate::raw::{JsonError, RawJson};
 use crate::vocabulary::{IncompleteReason, ResponseStatus, Role};
@@ -60,25 +61,25 @@ pub struct Response {
 
 impl Response {
     pub(crate) fn from_raw(raw: RawJson) -> Result<Self, BadBody> {
-        let wire: Wire<'_> = raw.parse()?;
-        let status = ResponseStatus::from(wire.status.text().ok_or(BadBody)?);
+        let wire = Wire::read(&raw)?;
+        let status = ResponseStatus::from(wire.status.ok_or(BadBody)?);
         let output = output(&raw, wire.output, status == ResponseStatus::COMPLETED)?;
         let mut soft = Soft::default();
-        let incomplete: Option<IncompleteDetails> = soft.read("incomplete_details", wire.incomplete_details);
+        let incomplete = soft.read("incomplete_details", wire.incomplete_details);
         Ok(Self {
-            id: wire.id.string().ok_or(BadBody)?,
+            id: wire.id.ok_or(BadBody)?,
             output,
             error: soft.read("error", wire.error),
-            incomplete_reason: incomplete.and_then(|details| details.reason),
+            incomplete_reason: incomplete.and_then(|IncompleteDetails(reason)| reason),
             usage: soft.read("usage", wire.usage),
-            model: wire.model.string(),
+            model: wire.model,
             created_at: wire.created_at.and_then(|number| whole_seconds(number.get())),
             conversation_id: wire.conversation.and_then(conversation_id),
-            previous_response_id: wire.previous_response_id.string(),
+            previous_response_id: wire.previous_response_id,
             agent_reference: soft.read("agent_reference", wire.agent_reference),
-            agent_session_id: wire.agent_session_id.string(),
+            agent_session_id: wire.agent_session_id,
             content_filters: soft.read("content_filters", wire.content_filters).unwrap_or_default(),
-            metadata: wire.metadata.map(|json| pairs(&raw.part(json.get()))).unwrap_or_default(),
+            metadata: wire.metadata.map(pairs).unwrap_or_default(),
             status,
             problems: soft.problems,
             reconciled: false,
@@ -192,13 +193,6 @@ impl Response {
     }
 }
 
-impl<'de> Deserialize<'de> for Response {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = RawJson::deserialize(deserializer)?;
-        Self::from_raw(raw).map_err(|BadBody| serde::de::Error::custom("not a response"))
-    }
-}
-
 /// Writes the JSON as it was received.
 impl Serialize for Response {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -206,44 +200,42 @@ impl Serialize for Response {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Wire<'a> {
-    #[serde(borrow, default)]
-    id: Loose<'a>,
-    #[serde(borrow, default)]
-    status: Loose<'a>,
-    #[serde(borrow, default)]
+    id: Option<String>,
+    status: Option<String>,
     output: Option<&'a RawValue>,
-    #[serde(borrow, default)]
     error: Option<&'a RawValue>,
-    #[serde(borrow, default)]
     incomplete_details: Option<&'a RawValue>,
-    #[serde(borrow, default)]
     usage: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    model: Loose<'a>,
-    #[serde(borrow, default)]
+    model: Option<String>,
     created_at: Option<&'a RawValue>,
-    #[serde(borrow, default)]
     conversation: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    previous_response_id: Loose<'a>,
-    #[serde(borrow, default)]
+    previous_response_id: Option<String>,
     agent_reference: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    agent_session_id: Loose<'a>,
-    #[serde(borrow, default)]
+    agent_session_id: Option<String>,
     content_filters: Option<&'a RawValue>,
-    #[serde(borrow, default)]
     metadata: Option<&'a RawValue>,
 }
 
-fn output(raw: &RawJson, list: Option<&RawValue>, required: bool) -> Result<Vec<Item>, BadBody> {
-    let Some(list) = list else {
+impl<'a> Wire<'a> {
+    fn read(raw: &'a RawJson) -> Result<Self, BadBody> {
+        let mut it = Self::default();
+        read_object(
+            raw.as_str(),
+            slots![it; id => text, status => text, output, error, incomplete_details, usage, model => text, created_at,
+                   conversation, previous_response_id => text, agent_reference, agent_session_id => text,
+                   content_filters, metadata],
+        )?;
+        Ok(it)
+    }
+}
+
+fn output(raw: &RawJson, items: Option<&RawValue>, required: bool) -> Result<Vec<Item>, BadBody> {
+    let Some(items) = items else {
         return if required { Err(BadBody) } else { Ok(Vec::new()) };
     };
-    let items: Vec<&RawValue> = serde_json::from_str(list.get())?;
-    Ok(items.into_iter().map(|item| Item::from_raw(raw.part(item.get()))).collect())
+    Ok(list(items)?.into_iter().map(|item| Item::from_raw(raw.part(item.get()))).collect())
 }
 
 /// Reads members that may be wrong without harm.
@@ -253,8 +245,8 @@ struct Soft {
 }
 
 impl Soft {
-    fn read<'a, T: Deserialize<'a>>(&mut self, name: &'static str, json: Option<&'a RawValue>) -> Option<T> {
-        match serde_json::from_str(json?.get()) {
+    fn read<'a, T: Read<'a>>(&mut self, name: &'static str, json: Option<&'a RawValue>) -> Option<T> {
+        match T::read(json?) {
             Ok(value) => Some(value),
             Err(_) => {
                 self.problems.push(name);
@@ -264,22 +256,28 @@ impl Soft {
     }
 }
 
-#[derive(Deserialize)]
-struct IncompleteDetails {
-    #[serde(default)]
-    reason: Option<IncompleteReason>,
+struct IncompleteDetails(Option<IncompleteReason>);
+
+impl Read<'_> for IncompleteDetails {
+    fn read(json: &RawValue) -> Result<Self, serde_json::Error> {
+        let mut reason = None;
+        read_object(json.get(), &mut [Slot::may("reason", &mut reason)])?;
+        Ok(Self(reason))
+    }
 }
 
 /// Why a response failed.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ResponseError {
     /// A word such as `server_error` or `rate_limit_exceeded`.
-    #[serde(default, deserialize_with = "loose::code")]
     pub code: Option<String>,
     /// For people; may quote the conversation, so keep it out of logs.
-    #[serde(default, deserialize_with = "loose::text")]
     pub message: Option<String>,
+}
+
+readable! {
+    ResponseError { code => code, message => text }
 }
 
 /// Shows the code, not the message.
@@ -290,8 +288,7 @@ impl std::fmt::Debug for ResponseError {
 }
 
 /// Tokens used by a response.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(from = "UsageWire")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Usage {
     /// Tokens read.
@@ -306,61 +303,51 @@ pub struct Usage {
     pub total_tokens: u64,
 }
 
-#[derive(Deserialize)]
-struct UsageWire {
-    #[serde(default, deserialize_with = "loose::int")]
-    input_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "null_default")]
-    input_tokens_details: InputDetails,
-    #[serde(default, deserialize_with = "loose::int")]
-    output_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "null_default")]
-    output_tokens_details: OutputDetails,
-    #[serde(default, deserialize_with = "loose::int")]
-    total_tokens: Option<u64>,
-}
-
-#[derive(Default, Deserialize)]
-struct InputDetails {
-    #[serde(default, deserialize_with = "loose::int")]
-    cached_tokens: Option<u64>,
-}
-
-#[derive(Default, Deserialize)]
-struct OutputDetails {
-    #[serde(default, deserialize_with = "loose::int")]
-    reasoning_tokens: Option<u64>,
-}
-
-impl From<UsageWire> for Usage {
-    fn from(wire: UsageWire) -> Self {
-        Self {
-            input_tokens: wire.input_tokens.unwrap_or_default(),
-            cached_tokens: wire.input_tokens_details.cached_tokens.unwrap_or_default(),
-            output_tokens: wire.output_tokens.unwrap_or_default(),
-            reasoning_tokens: wire.output_tokens_details.reasoning_tokens.unwrap_or_default(),
-            total_tokens: wire.total_tokens.unwrap_or_default(),
-        }
+impl Read<'_> for Usage {
+    fn read(json: &RawValue) -> Result<Self, serde_json::Error> {
+        let (mut input, mut output, mut total) = (None, None, None);
+        let (mut input_details, mut output_details) = (None, None);
+        read_object(
+            json.get(),
+            &mut [
+                Slot::int("input_tokens", &mut input),
+                Slot::may("input_tokens_details", &mut input_details),
+                Slot::int("output_tokens", &mut output),
+                Slot::may("output_tokens_details", &mut output_details),
+                Slot::int("total_tokens", &mut total),
+            ],
+        )?;
+        Ok(Self {
+            input_tokens: input.unwrap_or_default(),
+            cached_tokens: detail(input_details, "cached_tokens")?,
+            output_tokens: output.unwrap_or_default(),
+            reasoning_tokens: detail(output_details, "reasoning_tokens")?,
+            total_tokens: total.unwrap_or_default(),
+        })
     }
+}
+
+fn detail(details: Option<&RawValue>, name: &'static str) -> Result<u64, serde_json::Error> {
+    let mut tokens = None;
+    if let Some(details) = details {
+        read_object(details.get(), &mut [Slot::int(name, &mut tokens)])?;
+    }
+    Ok(tokens.unwrap_or_default())
 }
 
 /// What a content filter found in one place.
 ///
 /// The service's addition to a response; members: <https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-filter>.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ContentFilter {
     /// Whether it stopped the response.
-    #[serde(default, deserialize_with = "null_default")]
     pub blocked: bool,
     /// Where it looked: `prompt`, `completion`, `response`, `pre_tool_call`, `post_tool_call`.
-    #[serde(default, deserialize_with = "loose::text")]
     pub source_type: Option<String>,
     /// The tool call it looked at.
-    #[serde(default, deserialize_with = "loose::text")]
     pub tool_call_id: Option<String>,
     /// Findings by category.
-    #[serde(default)]
     pub content_filter_results: Option<RawJson>,
 }
 
@@ -369,15 +356,27 @@ pub struct ContentFilter {
 /// Send [`output`](Self::output) as the input of the next request, as it is.
 ///
 /// Shape: <https://platform.openai.com/docs/api-reference/responses/compact>.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Compaction {
     /// The server's id.
     pub id: String,
     /// The items that stand for all of the conversation.
-    #[serde(default, deserialize_with = "null_default")]
     pub output: Vec<Item>,
     /// Tokens used to make it.
-    #[serde(default)]
     pub usage: Option<Usage>,
 }
+
+readable! {
+    ContentFilter { blocked => null, source_type => text, tool_call_id => text, content_filter_results }
+    Compaction { id => must, output => null, usage }
+}
+
+impl Read<'_> for Response {
+    fn read(json: &RawValue) -> Result<Self, serde_json::Error> {
+        let raw = RawJson::copied(json);
+        Self::from_raw(raw).map_err(|BadBody| serde::de::Error::custom("not a response"))
+    }
+}
+
+by_text!(Response, Usage);

@@ -1,11 +1,14 @@
 //! Tools of a prompt agent or of a request.
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use crate::content::tag_of;
+use crate::object::{Read, by_text, read_whole, slots};
 use crate::raw::RawJson;
 use crate::vocabulary::vocabulary;
+use crate::written::{Member, Write, Written, write_object};
 
 macro_rules! tools {
     ($($(#[$meta:meta])* $variant:ident($body:ty): $($word:ident = $tag:literal),+;)*) => {
@@ -32,9 +35,9 @@ macro_rules! tools {
         }
 
         impl Tool {
-            fn typed(kind: &str, value: &Value) -> Option<Self> {
+            fn typed(kind: &str, json: &RawValue) -> Option<Self> {
                 match kind {
-                    $($($tag)|+ => body(value).map(Self::$variant),)*
+                    $($($tag)|+ => body(json).map(Self::$variant),)*
                     _ => None,
                 }
             }
@@ -44,7 +47,7 @@ macro_rules! tools {
             pub fn kind(&self) -> ToolKind {
                 match self {
                     $(Self::$variant(body) => body.kind.clone(),)*
-                    Self::Unknown(raw) => ToolKind::from(crate::content::tag_of(raw).unwrap_or_default()),
+                    Self::Unknown(raw) => ToolKind::from(tag_of(raw).unwrap_or_default()),
                 }
             }
         }
@@ -125,17 +128,17 @@ tools! {
         MICROSOFT_COPILOT_TOOLSET_PREVIEW = "microsoft_copilot_toolset_preview";
 }
 
-fn body<T: DeserializeOwned>(value: &Value) -> Option<Box<T>> {
-    serde_json::from_value(value.clone()).ok().map(Box::new)
+fn body<T: for<'a> Read<'a>>(json: &RawValue) -> Option<Box<T>> {
+    T::read(json).ok().map(Box::new)
 }
 
 impl Tool {
     /// Any tool, written as it is.
     #[must_use]
     pub fn from_raw(raw: RawJson) -> Self {
-        let value: Value = raw.parse().unwrap_or_default();
-        let kind = value.get("type").and_then(Value::as_str).unwrap_or_default();
-        Self::typed(kind, &value).unwrap_or(Self::Unknown(raw))
+        let kind = tag_of(&raw).unwrap_or_default();
+        let typed = raw.value().ok().and_then(|json| Self::typed(&kind, json));
+        typed.unwrap_or(Self::Unknown(raw))
     }
 
     /// The JSON of the tool.
@@ -148,11 +151,13 @@ impl Tool {
     }
 }
 
-impl<'de> Deserialize<'de> for Tool {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        RawJson::deserialize(deserializer).map(Self::from_raw)
+impl Read<'_> for Tool {
+    fn read(json: &RawValue) -> Result<Self, serde_json::Error> {
+        Ok(Self::from_raw(RawJson::copied(json)))
     }
 }
+
+by_text!(Tool);
 
 /// Makes a body: its `type`, members it must have, members it may have, and whatever else there is.
 macro_rules! tool_body {
@@ -162,16 +167,31 @@ macro_rules! tool_body {
         { $($(#[$may_meta:meta])* $may:ident: $may_ty:ty,)* }
     ) => {
         $(#[$meta])*
-        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq)]
         #[non_exhaustive]
         pub struct $name {
-            #[serde(rename = "type")]
             pub(crate) kind: ToolKind,
             $($(#[$must_meta])* pub $must: $must_ty,)*
-            $($(#[$may_meta])* #[serde(default, skip_serializing_if = "Option::is_none")] pub $may: Option<$may_ty>,)*
+            $($(#[$may_meta])* pub $may: Option<$may_ty>,)*
             /// Members without a field here.
-            #[serde(flatten)]
             pub other: Map<String, Value>,
+        }
+
+        impl Read<'_> for $name {
+            fn read(json: &RawValue) -> Result<Self, serde_json::Error> {
+                let mut it = Self::of($(<$must_ty>::default()),*);
+                let slots = slots![it; kind => must as "type", $($must => must,)* $($may),*];
+                read_whole(json.get(), slots, &mut it.other)?;
+                Ok(it)
+            }
+        }
+
+        by_text!($name);
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                write_object(&self.members(), &self.other, serializer)
+            }
         }
 
         impl $name {
@@ -179,6 +199,14 @@ macro_rules! tool_body {
             #[must_use]
             pub fn of($($must: impl Into<$must_ty>),*) -> Self {
                 Self { kind: $kind, $($must: $must.into(),)* $($may: None,)* other: Map::new() }
+            }
+
+            fn members(&self) -> Vec<Member<'_>> {
+                vec![
+                    ("type", Some(Written::Text(self.kind.as_str()))),
+                    $((stringify!($must), self.$must.written()),)*
+                    $((stringify!($may), self.$may.written()),)*
+                ]
             }
         }
     };

@@ -13,6 +13,8 @@ macro_rules! vocabulary {
             /// All words this version has a constant for.
             pub const KNOWN: &'static [Self] = &[$(Self::$word),*];
 
+            const WORDS: &'static [&'static str] = &[$($value),*];
+
             /// The word as it is written on the wire.
             #[must_use]
             pub fn as_str(&self) -> &str {
@@ -22,16 +24,13 @@ macro_rules! vocabulary {
             /// Whether this version has a constant for the word.
             #[must_use]
             pub fn is_known(&self) -> bool {
-                Self::KNOWN.contains(self)
+                $crate::vocabulary::known(Self::WORDS, &self.0).is_some()
             }
         }
 
         impl From<&str> for $name {
             fn from(word: &str) -> Self {
-                match word {
-                    $($value => Self::$word,)*
-                    other => Self(std::borrow::Cow::Owned(other.to_owned())),
-                }
+                Self($crate::vocabulary::known(Self::WORDS, word).map_or_else(|| word.to_owned().into(), Into::into))
             }
         }
 
@@ -77,6 +76,12 @@ macro_rules! vocabulary {
             }
         }
 
+        impl $crate::object::Read<'_> for $name {
+            fn read(json: &serde_json::value::RawValue) -> Result<Self, serde_json::Error> {
+                $crate::object::word(json).map(|word| Self::from(&*word))
+            }
+        }
+
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 struct Word;
@@ -97,6 +102,11 @@ macro_rules! vocabulary {
     };
 }
 pub(crate) use vocabulary;
+
+/// The word, when it is one of these.
+pub(crate) fn known(words: &'static [&'static str], word: &str) -> Option<&'static str> {
+    words.iter().copied().find(|known| *known == word)
+}
 
 vocabulary! {
     /// Who speaks in a message.

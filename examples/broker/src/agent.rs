@@ -332,7 +332,8 @@ impl Decided {
     }
 }
 
-/// Stops the agent when nobody listens any more: the response would keep the conversation busy.
+/// Stops the agent when nobody listens any more: the response would keep the conversation busy. Before the first event,
+/// when its id is not known, the client does so by itself.
 struct Running<'a> {
     foundry: &'a FoundryClient,
     response: Option<String>,

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::loose::Loose;
+use crate::object::{Read, Slot, by_text, read_object, read_whole, readable, slots};
 use crate::raw::RawJson;
 use crate::tool::Tool;
 use crate::vocabulary::vocabulary;
+use crate::written::{Member, Write, Written, write_object};
 
 vocabulary! {
     /// The `kind` of a definition.
@@ -45,28 +47,22 @@ pub enum AgentDefinition {
 }
 
 /// A model with instructions and tools.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct PromptDefinition {
     /// The model deployment.
     pub model: String,
     /// What the agent is told.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instructions: Option<String>,
     /// How freely it chooses its words.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
     /// The share of likely words it chooses from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_p: Option<f64>,
     /// What it may use.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools: Option<Vec<Tool>>,
     /// Placeholders of the instructions: name to `{description, default_value, schema, required}`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub structured_inputs: Option<BTreeMap<String, Value>>,
     /// Members without a field here: `reasoning`, `tool_choice`, `text`, `skills`, `harness`, `rai_config`, …
-    #[serde(flatten)]
     pub other: Map<String, Value>,
 }
 
@@ -93,34 +89,27 @@ impl PromptDefinition {
 }
 
 /// A container or code of the developer, run by the service.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct HostedDefinition {
     /// Processors, for example `0.5`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<String>,
     /// Memory, for example `1Gi`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<String>,
     /// `{"image": …}`; excludes `code_configuration`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container_configuration: Option<Value>,
     /// `{"runtime":…,"entry_point":[…]}`; excludes `container_configuration`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code_configuration: Option<Value>,
     /// The environment. May hold secrets: keep it out of logs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment_variables: Option<BTreeMap<String, String>>,
     /// What the container speaks.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub protocol_versions: Vec<ProtocolVersion>,
     /// Members without a field here.
-    #[serde(flatten)]
     pub other: Map<String, Value>,
 }
 
 /// A protocol that a container speaks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ProtocolVersion {
     /// For example `responses`.
@@ -152,14 +141,12 @@ impl HostedDefinition {
 }
 
 /// A workflow.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct WorkflowDefinition {
     /// The workflow as YAML.
-    #[serde(default)]
     pub workflow: String,
     /// Members without a field here.
-    #[serde(flatten)]
     pub other: Map<String, Value>,
 }
 
@@ -172,14 +159,12 @@ impl WorkflowDefinition {
 }
 
 /// An agent that runs elsewhere and sends its traces.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ExternalDefinition {
     /// The id it has in its traces.
-    #[serde(default)]
     pub otel_agent_id: Option<String>,
     /// Members without a field here.
-    #[serde(flatten)]
     pub other: Map<String, Value>,
 }
 
@@ -192,11 +177,10 @@ impl ExternalDefinition {
 }
 
 /// A voice agent: a preview whose members still move.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct VoiceDefinition {
     /// All members.
-    #[serde(flatten)]
     pub other: Map<String, Value>,
 }
 
@@ -220,17 +204,12 @@ impl AgentDefinition {
     /// Reads a definition.
     #[must_use]
     pub fn from_raw(raw: RawJson) -> Self {
-        #[derive(Deserialize)]
-        struct Tag<'a> {
-            #[serde(borrow, default)]
-            kind: Loose<'a>,
+        fn body<T: for<'a> Read<'a>>(raw: &RawJson) -> Option<T> {
+            T::read(raw.value().ok()?).ok()
         }
-        fn body<T: serde::de::DeserializeOwned>(raw: &RawJson) -> Option<T> {
-            let mut members: Map<String, Value> = raw.parse().ok()?;
-            members.remove("kind");
-            serde_json::from_value(Value::Object(members)).ok()
-        }
-        let kind = raw.parse::<Tag<'_>>().ok().and_then(|tag| tag.kind.string()).unwrap_or_default();
+        let mut kind = None;
+        let tag = read_object(raw.as_str(), &mut [Slot::text("kind", &mut kind)]);
+        let kind = kind.filter(|_| tag.is_ok()).unwrap_or_default();
         let typed = match kind.as_str() {
             "prompt" => body(&raw).map(|body| Self::Prompt(Box::new(body))),
             "hosted" => body(&raw).map(|body| Self::Hosted(Box::new(body))),
@@ -267,31 +246,72 @@ impl AgentDefinition {
 
 impl Serialize for AgentDefinition {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Tagged<'a, T> {
-            kind: &'a str,
-            #[serde(flatten)]
-            body: &'a T,
-        }
-        fn tagged<S: Serializer, T: Serialize>(kind: &AgentKind, body: &T, to: S) -> Result<S::Ok, S::Error> {
-            Tagged { kind: kind.as_str(), body }.serialize(to)
-        }
+        let (mut members, other) = match self {
+            Self::Prompt(body) => (body.members(), &body.other),
+            Self::Hosted(body) => (body.members(), &body.other),
+            Self::Workflow(body) => (body.members(), &body.other),
+            Self::External(body) => (body.members(), &body.other),
+            Self::Voice(body) => (body.members(), &body.other),
+            Self::Unknown(unknown) => return unknown.raw.serialize(serializer),
+        };
         let kind = self.kind();
-        match self {
-            Self::Prompt(body) => tagged(&kind, body, serializer),
-            Self::Hosted(body) => tagged(&kind, body, serializer),
-            Self::Workflow(body) => tagged(&kind, body, serializer),
-            Self::External(body) => tagged(&kind, body, serializer),
-            Self::Voice(body) => tagged(&kind, body, serializer),
-            Self::Unknown(unknown) => unknown.raw.serialize(serializer),
-        }
+        members.insert(0, ("kind", Some(Written::Text(kind.as_str()))));
+        write_object(&members, other, serializer)
     }
 }
 
-impl<'de> Deserialize<'de> for AgentDefinition {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        RawJson::deserialize(deserializer).map(Self::from_raw)
+impl Read<'_> for AgentDefinition {
+    fn read(json: &RawValue) -> Result<Self, serde_json::Error> {
+        Ok(Self::from_raw(RawJson::copied(json)))
     }
+}
+
+by_text!(AgentDefinition);
+
+readable! {
+    ProtocolVersion { protocol => must, version => must }
+}
+
+/// Bodies with members of any name; the `kind` is none of them.
+macro_rules! bodies {
+    ($($name:ident { $($field:ident $(=> $how:ident)? $(, or $empty:expr)?;)* })*) => {$(
+        impl Read<'_> for $name {
+            fn read(json: &RawValue) -> Result<Self, serde_json::Error> {
+                let mut it = Self { $($field: Default::default(),)* other: Map::new() };
+                read_whole(json.get(), slots![it; $($field $(=> $how)?),*], &mut it.other)?;
+                it.other.remove("kind");
+                Ok(it)
+            }
+        }
+
+        by_text!($name);
+
+        impl $name {
+            fn members(&self) -> Vec<Member<'_>> {
+                vec![$((stringify!($field), self.$field.written()$(.or($empty))?),)*]
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                write_object(&self.members(), &self.other, serializer)
+            }
+        }
+    )*};
+}
+bodies! {
+    PromptDefinition { model => must; instructions; temperature; top_p; tools; structured_inputs; }
+    HostedDefinition {
+        cpu;
+        memory;
+        container_configuration;
+        code_configuration;
+        environment_variables;
+        protocol_versions;
+    }
+    WorkflowDefinition { workflow; }
+    ExternalDefinition { otel_agent_id, or Some(Written::Null); }
+    VoiceDefinition {}
 }
 
 macro_rules! into_definition {

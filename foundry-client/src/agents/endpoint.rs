@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::loose::null_default;
+use crate::object::{Read, by_text, read_whole, slots};
 use crate::vocabulary::vocabulary;
 
 vocabulary! {
@@ -65,20 +66,18 @@ vocabulary! {
 }
 
 /// How an agent is reached.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct AgentEndpoint {
     /// Which version answers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub version_selector: Option<Value>,
     /// The protocols; a key that is there enables its protocol.
-    #[serde(default, deserialize_with = "null_default")]
     pub protocol_configuration: BTreeMap<String, Value>,
     /// Who may call.
-    #[serde(default, deserialize_with = "null_default")]
     pub authorization_schemes: Vec<AuthorizationScheme>,
     /// Set by the service alone.
-    #[serde(default, skip_serializing)]
+    #[serde(skip_serializing)]
     pub publish_approval_status: Option<ApprovalStatus>,
     /// Members without a field here.
     #[serde(flatten)]
@@ -86,7 +85,7 @@ pub struct AgentEndpoint {
 }
 
 /// Who may call an agent's endpoint.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct AuthorizationScheme {
     /// Which callers.
@@ -96,6 +95,26 @@ pub struct AuthorizationScheme {
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
+
+impl Read<'_> for AgentEndpoint {
+    fn read(json: &RawValue) -> Result<Self, serde_json::Error> {
+        let mut it = Self::default();
+        let slots = slots![it; version_selector, protocol_configuration => null, authorization_schemes => null,
+            publish_approval_status];
+        read_whole(json.get(), slots, &mut it.other)?;
+        Ok(it)
+    }
+}
+
+impl Read<'_> for AuthorizationScheme {
+    fn read(json: &RawValue) -> Result<Self, serde_json::Error> {
+        let mut it = Self::from(SchemeKind::from(""));
+        read_whole(json.get(), slots![it; kind => must as "type"], &mut it.other)?;
+        Ok(it)
+    }
+}
+
+by_text!(AgentEndpoint, AuthorizationScheme);
 
 impl From<SchemeKind> for AuthorizationScheme {
     fn from(kind: SchemeKind) -> Self {

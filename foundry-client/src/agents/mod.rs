@@ -5,7 +5,7 @@ mod endpoint;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 pub use definition::{
     AgentDefinition, AgentKind, ExternalDefinition, HostedDefinition, PromptDefinition, ProtocolVersion,
@@ -18,7 +18,8 @@ pub use endpoint::{
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub use crate::client::{AgentPatch, CodeArchive, FromManifest, NewVersion};
-use crate::loose::{self, null_default};
+use crate::conversation::pairs;
+use crate::object::{Read, Slot, by_text, read_object, readable};
 use crate::raw::RawJson;
 use crate::vocabulary::vocabulary;
 
@@ -126,17 +127,14 @@ pub struct Agent {
 }
 
 /// The Entra identity of an agent.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AgentIdentity {
     /// Its client id: the `msaAppId` of a bot that stands in front of the agent.
-    #[serde(default, deserialize_with = "loose::text")]
     pub client_id: Option<String>,
     /// Its object id. Not the one for a bot.
-    #[serde(default, deserialize_with = "loose::text")]
     pub principal_id: Option<String>,
     /// `active` or `disabled`.
-    #[serde(default, deserialize_with = "loose::text")]
     pub status: Option<String>,
 }
 
@@ -195,105 +193,97 @@ impl AgentVersion {
     }
 }
 
-impl<'de> Deserialize<'de> for Agent {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Wire {
-            name: String,
-            #[serde(default, deserialize_with = "loose::text")]
-            id: Option<String>,
-            #[serde(default)]
-            state: Option<AgentState>,
-            #[serde(default, deserialize_with = "null_default")]
-            versions: Versions,
-            #[serde(default)]
-            agent_endpoint: Option<AgentEndpoint>,
-            #[serde(default)]
-            instance_identity: Option<AgentIdentity>,
-            #[serde(default)]
-            blueprint: Option<AgentIdentity>,
-            #[serde(default, deserialize_with = "null_default")]
-            blueprint_reference: BlueprintReference,
-            #[serde(default, deserialize_with = "loose::text")]
-            configuration_state: Option<String>,
-            #[serde(default, deserialize_with = "loose::text")]
-            state_source: Option<String>,
-            #[serde(default, deserialize_with = "loose::text")]
-            digital_worker_type: Option<String>,
-            #[serde(default)]
-            agent_card: Option<RawJson>,
-        }
-        #[derive(Default, Deserialize)]
-        struct BlueprintReference {
-            #[serde(default, deserialize_with = "loose::text")]
-            blueprint_id: Option<String>,
-        }
-        #[derive(Default, Deserialize)]
-        struct Versions {
-            #[serde(default)]
-            latest: Option<AgentVersion>,
-        }
-        let raw = RawJson::deserialize(deserializer)?;
-        let wire: Wire = raw.parse().map_err(|_| serde::de::Error::custom("not an agent"))?;
-        Ok(Self {
-            name: wire.name,
-            id: wire.id,
-            state: wire.state,
-            latest: wire.versions.latest,
-            endpoint: wire.agent_endpoint,
-            instance_identity: wire.instance_identity,
-            blueprint: wire.blueprint,
-            blueprint_id: wire.blueprint_reference.blueprint_id,
-            configuration_state: wire.configuration_state,
-            state_source: wire.state_source,
-            digital_worker_type: wire.digital_worker_type,
-            card: wire.agent_card,
-            raw,
-        })
+readable! {
+    AgentIdentity { client_id => text, principal_id => text, status => text }
+}
+
+impl Read<'_> for Agent {
+    fn read(json: &RawValue) -> Result<Self, serde_json::Error> {
+        let (mut versions, mut blueprint_reference) = (None, None);
+        let mut it = Self {
+            name: String::new(),
+            id: None,
+            state: None,
+            latest: None,
+            endpoint: None,
+            instance_identity: None,
+            blueprint: None,
+            blueprint_id: None,
+            configuration_state: None,
+            state_source: None,
+            digital_worker_type: None,
+            card: None,
+            raw: RawJson::copied(json),
+        };
+        read_object(
+            json.get(),
+            &mut [
+                Slot::must("name", &mut it.name),
+                Slot::text("id", &mut it.id),
+                Slot::may("state", &mut it.state),
+                Slot::may("versions", &mut versions),
+                Slot::may("agent_endpoint", &mut it.endpoint),
+                Slot::may("instance_identity", &mut it.instance_identity),
+                Slot::may("blueprint", &mut it.blueprint),
+                Slot::may("blueprint_reference", &mut blueprint_reference),
+                Slot::text("configuration_state", &mut it.configuration_state),
+                Slot::text("state_source", &mut it.state_source),
+                Slot::text("digital_worker_type", &mut it.digital_worker_type),
+                Slot::may("agent_card", &mut it.card),
+            ],
+        )
+        .and_then(|()| within(versions, Slot::may("latest", &mut it.latest)))
+        .and_then(|()| within(blueprint_reference, Slot::text("blueprint_id", &mut it.blueprint_id)))
+        .map_err(|_| serde::de::Error::custom("not an agent"))?;
+        Ok(it)
     }
 }
 
-impl<'de> Deserialize<'de> for AgentVersion {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Wire {
-            #[serde(default, deserialize_with = "loose::text")]
-            id: Option<String>,
-            name: String,
-            #[serde(default, deserialize_with = "loose::code")]
-            version: Option<String>,
-            #[serde(default, deserialize_with = "loose::text")]
-            description: Option<String>,
-            #[serde(default, deserialize_with = "loose::unix_time")]
-            created_at: Option<i64>,
-            #[serde(default)]
-            definition: RawJson,
-            #[serde(default)]
-            status: Option<VersionStatus>,
-            #[serde(default, deserialize_with = "null_default")]
-            draft: bool,
-            #[serde(default)]
-            metadata: Option<RawJson>,
-            #[serde(default, deserialize_with = "loose::text")]
-            agent_guid: Option<String>,
-        }
-        let raw = RawJson::deserialize(deserializer)?;
-        let wire: Wire = raw.parse().map_err(|_| serde::de::Error::custom("not a version of an agent"))?;
-        Ok(Self {
-            id: wire.id,
-            name: wire.name,
-            version: wire.version.unwrap_or_default(),
-            description: wire.description,
-            created_at: wire.created_at,
-            definition: AgentDefinition::from_raw(wire.definition),
-            status: wire.status,
-            draft: wire.draft,
-            metadata: wire.metadata.as_ref().map(crate::conversation::pairs).unwrap_or_default(),
-            agent_guid: wire.agent_guid,
-            raw,
-        })
+/// The one member that counts in an object that may be missing.
+fn within<'a>(object: Option<&'a RawValue>, member: Slot<'_, 'a>) -> Result<(), serde_json::Error> {
+    object.map_or(Ok(()), |object| read_object(object.get(), &mut [member]))
+}
+
+impl Read<'_> for AgentVersion {
+    fn read(json: &RawValue) -> Result<Self, serde_json::Error> {
+        let (mut version, mut definition, mut metadata) = (None, RawValue::NULL, None);
+        let mut it = Self {
+            id: None,
+            name: String::new(),
+            version: String::new(),
+            description: None,
+            created_at: None,
+            definition: AgentDefinition::from_raw(RawJson::default()),
+            status: None,
+            draft: false,
+            metadata: BTreeMap::new(),
+            agent_guid: None,
+            raw: RawJson::copied(json),
+        };
+        read_object(
+            json.get(),
+            &mut [
+                Slot::text("id", &mut it.id),
+                Slot::must("name", &mut it.name),
+                Slot::code("version", &mut version),
+                Slot::text("description", &mut it.description),
+                Slot::time("created_at", &mut it.created_at),
+                Slot::may("definition", &mut definition),
+                Slot::may("status", &mut it.status),
+                Slot::null("draft", &mut it.draft),
+                Slot::may("metadata", &mut metadata),
+                Slot::text("agent_guid", &mut it.agent_guid),
+            ],
+        )
+        .map_err(|_| serde::de::Error::custom("not a version of an agent"))?;
+        it.version = version.unwrap_or_default();
+        it.definition = AgentDefinition::from_raw(RawJson::copied(definition));
+        it.metadata = metadata.map(pairs).unwrap_or_default();
+        Ok(it)
     }
 }
+
+by_text!(Agent, AgentVersion);
 
 #[cfg(test)]
 mod tests {

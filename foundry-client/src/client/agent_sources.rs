@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::agents::{Agent, AgentVersion};
+use crate::client::about::about;
 use crate::client::agents::{Agents, NewVersion};
 use crate::client::call::Call;
 use crate::client::classify::Operation;
@@ -52,19 +53,9 @@ impl FromManifest {
         self.parameter_values.insert(name.into(), value);
         self
     }
-
-    /// For people.
-    pub fn description(mut self, text: impl Into<String>) -> Self {
-        self.description = Some(text.into());
-        self
-    }
-
-    /// Adds a pair of the application; at most 16.
-    pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.metadata.insert(key.into(), value.into());
-        self
-    }
 }
+
+about!(FromManifest);
 
 /// The code of a hosted agent: a zip of at most 250 MB, and the SHA-256 of its bytes.
 #[derive(Clone)]

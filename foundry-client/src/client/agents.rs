@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::agents::{Agent, AgentDefinition, AgentEndpoint, AgentVersion, EndpointChange};
 use crate::client::Shared;
+use crate::client::about::about;
 use crate::client::call::Call;
 use crate::client::classify::Operation;
 use crate::client::error::{Error, Resource};
@@ -119,18 +120,6 @@ impl NewVersion {
         }
     }
 
-    /// For people.
-    pub fn description(mut self, text: impl Into<String>) -> Self {
-        self.description = Some(text.into());
-        self
-    }
-
-    /// Adds a pair of the application; at most 16.
-    pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.metadata.insert(key.into(), value.into());
-        self
-    }
-
     /// Whether it is a draft; needs [`Feature::DRAFT_AGENTS`](crate::agents::Feature::DRAFT_AGENTS).
     pub fn draft(mut self, draft: bool) -> Self {
         self.draft = Some(draft);
@@ -150,6 +139,8 @@ impl NewVersion {
         Version { name, definition, description: description.as_deref(), metadata, draft: *draft, blueprint_reference }
     }
 }
+
+about!(NewVersion);
 
 impl Agents {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use entra_auth::{BuildError, Clock, HttpTransport, RetryPolicy, Scopes, Secret, SystemClock, TokenCredential};
 use http::Method;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::client::builder::Limits;
@@ -14,7 +15,7 @@ use crate::client::classify::Operation;
 use crate::client::endpoint::Endpoint;
 use crate::client::error::{Error, ErrorKind, Resource};
 use crate::client::{Auth, Shared};
-use crate::loose;
+use crate::object::{Read, Slot, read_object, readable};
 use crate::raw::RawJson;
 
 /// The audience of every operation.
@@ -232,29 +233,30 @@ impl BotSpec {
 }
 
 /// A resource of Resource Manager.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ArmResource {
     /// Its resource id: `/subscriptions/…`.
     pub id: String,
     /// Its name.
-    #[serde(default, deserialize_with = "loose::text")]
     pub name: Option<String>,
     /// Its properties, as received.
-    #[serde(default)]
     pub properties: RawJson,
 }
 
 /// Whether a name of a bot can be taken.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NameAvailability {
     /// Whether it can.
-    #[serde(default)]
     pub valid: bool,
     /// Why not.
-    #[serde(default, deserialize_with = "loose::text")]
     pub message: Option<String>,
+}
+
+readable! {
+    ArmResource { id => must, name => text, properties }
+    NameAvailability { valid, message => text }
 }
 
 /// A provider of sign-in for OAuth connection settings.
@@ -383,12 +385,17 @@ impl ArmClient {
     }
 
     async fn state(&self, call: Call) -> Result<String, Error> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Provider {
-            registration_state: String,
+        struct Provider(String);
+
+        impl Read<'_> for Provider {
+            fn read(json: &RawValue) -> Result<Self, serde_json::Error> {
+                let mut state = String::new();
+                read_object(json.get(), &mut [Slot::must("registrationState", &mut state)])?;
+                Ok(Self(state))
+            }
         }
-        Ok(self.shared.fetch::<Provider>(call).await?.registration_state)
+        let Provider(state) = self.shared.fetch(call).await?;
+        Ok(state)
     }
 
     /// Whether a bot's name can be taken; names are unique in all of Azure.
@@ -487,37 +494,19 @@ impl ArmClient {
     ///
     /// See [`ErrorKind`].
     pub async fn auth_providers(&self) -> Result<Vec<AuthProvider>, Error> {
-        #[derive(Deserialize)]
-        struct List {
-            value: Vec<Entry>,
-        }
-        #[derive(Deserialize)]
-        struct Entry {
-            properties: Properties,
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Properties {
-            id: String,
-            service_provider_name: String,
-            #[serde(default, deserialize_with = "loose::text")]
-            display_name: Option<String>,
-            #[serde(default, deserialize_with = "loose::null_default")]
-            parameters: Vec<Parameter>,
-        }
-        #[derive(Deserialize)]
-        struct Parameter {
-            name: String,
+        struct Providers(Vec<AuthProvider>);
+
+        impl Read<'_> for Providers {
+            fn read(json: &RawValue) -> Result<Self, serde_json::Error> {
+                let mut all: Vec<&RawValue> = Vec::new();
+                read_object(json.get(), &mut [Slot::must("value", &mut all)])?;
+                all.into_iter().map(provider).collect::<Result<_, _>>().map(Self)
+            }
         }
         let path = ["subscriptions", &self.subscription, "providers", BOT, "listAuthServiceProviders"];
         let call = self.call("list_auth_providers", Method::POST, &path, VERSION)?.idempotent();
-        let list: List = self.shared.fetch(call).await?;
-        let provider = |Entry { properties }| {
-            let Properties { id, service_provider_name, display_name, parameters } = properties;
-            let parameters = parameters.into_iter().map(|parameter| parameter.name).collect();
-            AuthProvider { id, name: service_provider_name, display_name, parameters }
-        };
-        Ok(list.value.into_iter().map(provider).collect())
+        let Providers(all) = self.shared.fetch(call).await?;
+        Ok(all)
     }
 
     fn bot_call(&self, operation: &'static str, method: Method, bot: &str, more: &[&str]) -> Result<Call, Error> {
@@ -540,6 +529,29 @@ impl ArmClient {
         let operation = Operation::Plain(name, Resource::AzureResource);
         Ok(Call::new(&self.shared, operation, Plane::Arm, method, url))
     }
+}
+
+/// An entry of the list of providers.
+fn provider(json: &RawValue) -> Result<AuthProvider, serde_json::Error> {
+    let mut properties = RawValue::NULL;
+    read_object(json.get(), &mut [Slot::must("properties", &mut properties)])?;
+    let mut it = AuthProvider { id: String::new(), name: String::new(), display_name: None, parameters: Vec::new() };
+    let mut parameters: Vec<&RawValue> = Vec::new();
+    read_object(
+        properties.get(),
+        &mut [
+            Slot::must("id", &mut it.id),
+            Slot::must("serviceProviderName", &mut it.name),
+            Slot::text("displayName", &mut it.display_name),
+            Slot::null("parameters", &mut parameters),
+        ],
+    )?;
+    for parameter in parameters {
+        let mut name = String::new();
+        read_object(parameter.get(), &mut [Slot::must("name", &mut name)])?;
+        it.parameters.push(name);
+    }
+    Ok(it)
 }
 
 impl fmt::Debug for ArmClient {

@@ -1,5 +1,6 @@
 //! One call: token, attempts, deadline. Decides nothing itself; see `retry` and `classify`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use entra_auth::{
 use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderValue, Method, Request, Response};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::Instrument;
 use url::Url;
@@ -17,9 +18,11 @@ use url::Url;
 use crate::client::classify::{Operation, broken, refusal};
 use crate::client::endpoint::Target;
 use crate::client::error::{Delivery, Error, ErrorKind, RequestIds};
+use crate::client::orphan::Underway;
 use crate::client::retry::{Safety, least_wait, may_repeat};
 use crate::client::{Auth, Shared, telemetry};
 use crate::conversation::Deleted;
+use crate::object::Read;
 
 /// An error body is read up to this many bytes, for at most [`ERROR_BODY_TIME`].
 const ERROR_BODY: usize = 64 * 1024;
@@ -43,6 +46,8 @@ pub(crate) struct Call {
     deadline: Instant,
     attempt: Duration,
     correlation: CorrelationId,
+    /// There for a response that goes on when nobody listens.
+    background: Option<Arc<Shared>>,
 }
 
 /// Which family of operations a call belongs to: they differ in the headers they take.
@@ -64,6 +69,29 @@ pub(crate) struct Reply {
 impl Reply {
     pub(crate) fn bytes(&self) -> &[u8] {
         self.body.as_bytes().map(|bytes| &bytes[..]).unwrap_or_default()
+    }
+
+    /// What the head says about the body: a media type in small letters, without its parameters.
+    pub(crate) fn media_type(&self) -> String {
+        let value = self.head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+    }
+
+    pub(crate) fn is_json(&self) -> bool {
+        self.media_type() == "application/json"
+    }
+
+    /// The body as one JSON value.
+    pub(crate) fn json(&self) -> Result<&RawValue, serde_json::Error> {
+        serde_json::from_str(std::str::from_utf8(self.bytes()).unwrap_or_default())
+    }
+
+    /// The service did what was asked, and its answer makes no sense.
+    pub(crate) fn unreadable(&self) -> Error {
+        Error::new(ErrorKind::Protocol)
+            .with_status(self.head.status.as_u16())
+            .with_request_ids(self.ids.clone())
+            .with_delivery(Delivery::Ambiguous)
     }
 }
 
@@ -96,6 +124,7 @@ impl Call {
             deadline: Instant::now() + shared.limits.total,
             attempt,
             correlation: CorrelationId::random(),
+            background: None,
         }
     }
 
@@ -131,6 +160,12 @@ impl Call {
     /// Repeating it changes nothing, although it is a `POST`.
     pub(crate) fn idempotent(mut self) -> Self {
         self.safety = Safety::Idempotent;
+        self
+    }
+
+    /// What it starts goes on when nobody listens.
+    pub(crate) fn in_background(mut self, shared: &Arc<Shared>) -> Self {
+        self.background = Some(Arc::clone(shared));
         self
     }
 
@@ -206,9 +241,8 @@ impl Shared {
     }
 
     /// Sends in a span of its own, and reads the answer as `T`.
-    pub(crate) async fn fetch<T: DeserializeOwned>(&self, call: Call) -> Result<T, Error> {
-        let span = telemetry::call_span(call.operation, self.endpoint.host());
-        self.json(&call).instrument(span).await
+    pub(crate) async fn fetch<T: for<'a> Read<'a>>(&self, call: Call) -> Result<T, Error> {
+        parse(&self.done(call).await?)
     }
 
     /// Deletes. What is gone when the call is repeated was deleted by the first attempt.
@@ -226,12 +260,6 @@ impl Shared {
     pub(crate) async fn done(&self, call: Call) -> Result<Reply, Error> {
         let span = telemetry::call_span(call.operation, self.endpoint.host());
         self.run(&call).instrument(span).await
-    }
-
-    /// Sends, and reads the answer as `T`.
-    pub(crate) async fn json<T: DeserializeOwned>(&self, call: &Call) -> Result<T, Error> {
-        let reply = self.run(call).await?;
-        parse(&reply)
     }
 
     /// Sends, with repetitions; the answer has a 2xx status.
@@ -272,6 +300,22 @@ impl Shared {
         // A stream may last longer than the wait for its head.
         let over = if call.is_stream() { call.deadline } else { by };
         request.extensions_mut().insert(Deadline(over));
+        let answer = match &call.background {
+            None => self.exchange(call, request, by).await,
+            Some(shared) => {
+                let (owner, call) = (Arc::clone(shared), call.clone());
+                let exchange = async move { owner.exchange(&call, request, by).await };
+                Underway::new(Arc::clone(shared), exchange).await
+            }
+        };
+        if answer.as_ref().is_err_and(|error| error.status() == Some(401)) {
+            renewal.refused = token;
+        }
+        answer
+    }
+
+    /// One request and its answer.
+    async fn exchange(&self, call: &Call, request: Request<Body>, by: Instant) -> Result<Reply, Error> {
         let client_id = call.correlation.to_string();
         let sent = timeout_at(by, self.transport.send(request)).await.unwrap_or_else(|_| Err(timeout()));
         let response = sent.map_err(|error| {
@@ -285,9 +329,6 @@ impl Shared {
         let (head, body) = response.into_parts();
         let body_by = by.min(Instant::now() + ERROR_BODY_TIME);
         let body = timeout_at(body_by, body.collect(ERROR_BODY)).await.ok().and_then(Result::ok).unwrap_or_default();
-        if head.status.as_u16() == 401 {
-            renewal.refused = token;
-        }
         Err(refusal(call.operation, head.status.as_u16(), &head.headers, body, ids, self.clock.now()))
     }
 
@@ -299,9 +340,12 @@ impl Shared {
         by: Instant,
     ) -> Result<Reply, Error> {
         let (head, body) = response.into_parts();
-        if call.is_stream() {
-            return Ok(Reply { head, body, ids });
+        let reply = Reply { head, body, ids };
+        // Servers that ignore `stream` answer as a whole.
+        if call.is_stream() && !reply.is_json() {
+            return Ok(reply);
         }
+        let Reply { head, body, ids } = reply;
         let read = timeout_at(by, body.collect(self.limits.body)).await.unwrap_or_else(|_| Err(timeout()));
         match read {
             Ok(bytes) => Ok(Reply { head, body: Body::from(bytes), ids }),
@@ -310,16 +354,15 @@ impl Shared {
     }
 
     fn request(&self, call: &Call) -> Result<Request<Body>, Error> {
-        let invalid = |_| Error::new(ErrorKind::InvalidRequest);
-        let mut request = Request::builder()
-            .method(call.method.clone())
-            .uri(call.url.as_str())
-            .header(USER_AGENT, self.user_agent.clone())
-            .header(ACCEPT, call.accept)
-            .header("x-ms-client-request-id", call.correlation.to_string())
-            .body(call.body.clone().map(Body::from).unwrap_or_default())
-            .map_err(invalid)?;
+        let invalid = || Error::new(ErrorKind::InvalidRequest);
+        let mut request = Request::new(call.body.clone().map(Body::from).unwrap_or_default());
+        *request.method_mut() = call.method.clone();
+        *request.uri_mut() = call.url.as_str().parse().map_err(|_| invalid())?;
         let headers = request.headers_mut();
+        headers.insert(USER_AGENT, self.user_agent.clone());
+        headers.insert(ACCEPT, HeaderValue::from_static(call.accept));
+        let correlation = HeaderValue::try_from(call.correlation.to_string()).map_err(|_| invalid())?;
+        headers.insert("x-ms-client-request-id", correlation);
         if call.body.is_some() {
             let named = call.boundary.clone().unwrap_or_else(|| HeaderValue::from_static(call.content_type));
             headers.insert(CONTENT_TYPE, named);
@@ -439,11 +482,6 @@ fn timeout() -> TransportError {
 }
 
 /// Reads the answer. What cannot be read was carried out all the same.
-pub(crate) fn parse<T: DeserializeOwned>(reply: &Reply) -> Result<T, Error> {
-    serde_json::from_slice(reply.bytes()).map_err(|_| {
-        Error::new(ErrorKind::Protocol)
-            .with_status(reply.head.status.as_u16())
-            .with_request_ids(reply.ids.clone())
-            .with_delivery(Delivery::Ambiguous)
-    })
+pub(crate) fn parse<T: for<'a> Read<'a>>(reply: &Reply) -> Result<T, Error> {
+    reply.json().and_then(T::read).map_err(|_| reply.unreadable())
 }

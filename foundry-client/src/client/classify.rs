@@ -3,13 +3,12 @@
 use bytes::Bytes;
 use entra_auth::{ClaimsChallenge, TransportError, TransportErrorKind};
 use http::HeaderMap;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
 use crate::client::error::{Error, ErrorKind, RequestIds, Resource, ServiceError};
 use crate::client::retry::delivery;
-use crate::loose::{self, Loose};
+use crate::object::{Read, Slot, list, read_object, slots};
 
 /// What was asked for; decides what a 404 means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,48 +165,42 @@ fn lower(message: Option<&str>) -> String {
 
 /// All envelopes: Foundry's, the model's, hosted servers', API Management's; anything else reads as empty.
 fn read_body(body: &[u8]) -> ServiceError {
-    #[derive(Deserialize, Default)]
-    struct Outer<'a> {
-        #[serde(borrow, default)]
-        error: Option<&'a RawValue>,
-        #[serde(borrow, default)]
-        message: Loose<'a>,
-    }
-    #[derive(Deserialize, Default)]
-    struct Inner {
-        #[serde(default, deserialize_with = "loose::code")]
+    #[derive(Default)]
+    struct Inner<'a> {
         code: Option<String>,
-        #[serde(default, deserialize_with = "loose::text")]
         message: Option<String>,
-        #[serde(default, deserialize_with = "loose::text")]
         param: Option<String>,
-        #[serde(default, deserialize_with = "loose::text", rename = "type")]
         error_type: Option<String>,
-        #[serde(default)]
-        innererror: Option<Box<RawValue>>,
-        #[serde(default)]
-        details: Option<Box<RawValue>>,
+        innererror: Option<&'a RawValue>,
+        details: Option<&'a RawValue>,
     }
-    #[derive(Deserialize)]
+    #[derive(Default)]
     struct Detail {
-        #[serde(default, deserialize_with = "loose::code")]
         code: Option<String>,
-        #[serde(default, deserialize_with = "loose::text")]
         param: Option<String>,
     }
-    let outer: Outer<'_> = serde_json::from_slice(body).unwrap_or_default();
-    let Some(error) = outer.error.map(RawValue::get) else {
-        return finish(ServiceError { message: outer.message.string(), ..ServiceError::default() });
+    let body = std::str::from_utf8(body).unwrap_or_default();
+    let (mut error, mut message) = (None, None);
+    let outer = read_object(body, &mut [Slot::may("error", &mut error), Slot::text("message", &mut message)]);
+    let (error, message): (Option<&RawValue>, _) = if outer.is_ok() { (error, message) } else { (None, None) };
+    let Some(error) = error else {
+        return finish(ServiceError { message, ..ServiceError::default() });
     };
-    if error.starts_with('"') {
-        let code = serde_json::from_str(error).ok();
-        return finish(ServiceError { code, message: outer.message.string(), ..ServiceError::default() });
+    if error.get().starts_with('"') {
+        return finish(ServiceError { code: String::read(error).ok(), message, ..ServiceError::default() });
     }
-    let inner: Inner = serde_json::from_str(error).unwrap_or_default();
-    let detail = |json: &RawValue| serde_json::from_str::<Detail>(json.get()).ok();
-    let list = |json: &RawValue| serde_json::from_str::<Vec<Detail>>(json.get()).ok()?.into_iter().next();
-    let policy = inner.innererror.as_deref().and_then(detail).and_then(|detail| detail.code);
-    let param = inner.param.or_else(|| inner.details.as_deref().and_then(list).and_then(|detail| detail.param));
+    let mut inner = Inner::default();
+    let slots = slots![inner; code => code, message => text, param => text, error_type => text as "type", innererror,
+        details];
+    let read = read_object(error.get(), slots);
+    let inner = if read.is_ok() { inner } else { Inner::default() };
+    let detail = |json: &RawValue| {
+        let mut it = Detail::default();
+        read_object(json.get(), slots![it; code => code, param => text]).ok().map(|()| it)
+    };
+    let first = |json| detail(list(json).ok()?.first()?);
+    let policy = inner.innererror.and_then(detail).and_then(|detail| detail.code);
+    let param = inner.param.or_else(|| inner.details.and_then(first).and_then(|detail| detail.param));
     let code = policy.filter(|code| code == "ResponsibleAIPolicyViolation").or(inner.code).or(inner.error_type);
     finish(ServiceError { code, message: inner.message, param, ..ServiceError::default() })
 }

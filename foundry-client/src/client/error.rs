@@ -558,7 +558,11 @@ impl fmt::Display for Error {
             details.push("it may have had an effect".to_owned());
         }
         details.extend(inner.request_ids.best().map(|id| format!("request id {id}")));
-        if details.is_empty() { Ok(()) } else { write!(f, " ({})", details.join(", ")) }
+        for (place, detail) in details.iter().enumerate() {
+            f.write_str(if place == 0 { " (" } else { ", " })?;
+            f.write_str(detail)?;
+        }
+        f.write_str(if details.is_empty() { "" } else { ")" })
     }
 }
 

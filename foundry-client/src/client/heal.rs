@@ -1,6 +1,5 @@
 //! What can be wrong with a conversation, and how a turn gets its answer all the same.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::client::Shared;
@@ -100,17 +99,9 @@ impl Conversations {
 /// Items as they can be sent again: without ids of the old conversation, without halves of tool calls, and without what
 /// only the service may write.
 fn replayable(items: &[Item]) -> Vec<InputItem> {
-    let ids = |output: bool| -> BTreeSet<&str> {
-        items
-            .iter()
-            .filter_map(|item| call_id(item).filter(|(_, is_output)| *is_output == output))
-            .map(|(id, _)| id)
-            .collect()
-    };
-    let (calls, outputs) = (ids(false), ids(true));
+    let has = |id: &str, output: bool| items.iter().any(|item| call_id(item) == Some((id, output)));
     let whole = |item: &&Item| match call_id(item) {
-        Some((id, true)) => calls.contains(id),
-        Some((id, false)) => outputs.contains(id),
+        Some((id, output)) => has(id, !output),
         None => item.kind() == ItemKind::MESSAGE,
     };
     items.iter().filter(whole).filter_map(InputItem::again).collect()

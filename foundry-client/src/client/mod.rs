@@ -1,5 +1,6 @@
 //! The client: requests over a transport, with a credential.
 
+mod about;
 mod agent_sources;
 mod agents;
 #[cfg(feature = "arm")]
@@ -13,6 +14,7 @@ mod error;
 mod form;
 mod heal;
 mod lists;
+mod orphan;
 mod page;
 #[cfg(feature = "publish")]
 mod publish;
@@ -60,7 +62,7 @@ use endpoint::Endpoint;
 ///
 /// Made by [`FoundryClient::builder`]. Every call fetches its token from the credential (which
 /// caches), sends it only to the endpoint's origin, repeats what may be repeated and ends at a
-/// deadline. Dropping a future or a stream cancels the request.
+/// deadline. Dropping a future or a stream cancels the request; for background responses see [`Responses::stream`].
 #[derive(Clone)]
 pub struct FoundryClient(Arc<Shared>);
 

@@ -9,12 +9,14 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use url::Url;
 
 use crate::client::Shared;
-use crate::client::call::Call;
+use crate::client::call::{Call, Reply};
 use crate::client::error::{Error, ErrorKind};
 use crate::conversation::Page;
+use crate::object::Read;
 
 /// All entries of a list; pages are fetched as they are needed.
 ///
@@ -33,14 +35,20 @@ use crate::conversation::Page;
 /// ```
 #[must_use = "nothing is fetched before the list is read"]
 pub struct Paged<T> {
-    shared: Arc<Shared>,
-    first: Result<Call, Error>,
+    pages: Pages,
     entries: VecDeque<T>,
-    next: Next,
-    fetch: Option<Fetch<T>>,
+    read: fn(&RawValue) -> Result<T, serde_json::Error>,
 }
 
-type Fetch<T> = Pin<Box<dyn Future<Output = Result<Page<T>, Error>> + Send>>;
+/// The pages behind the entries.
+struct Pages {
+    shared: Arc<Shared>,
+    first: Result<Call, Error>,
+    next: Next,
+    fetch: Option<Fetch>,
+}
+
+type Fetch = Pin<Box<dyn Future<Output = Result<Reply, Error>> + Send>>;
 
 enum Next {
     First,
@@ -50,11 +58,17 @@ enum Next {
     Over,
 }
 
-impl<T: DeserializeOwned + Send + 'static> Paged<T> {
-    pub(crate) fn new(shared: &Arc<Shared>, first: Result<Call, Error>) -> Self {
-        Self { shared: Arc::clone(shared), first, entries: VecDeque::new(), next: Next::First, fetch: None }
+impl<T> Paged<T> {
+    pub(crate) fn new(shared: &Arc<Shared>, first: Result<Call, Error>) -> Self
+    where
+        T: for<'a> Read<'a>,
+    {
+        let pages = Pages { shared: Arc::clone(shared), first, next: Next::First, fetch: None };
+        Self { pages, entries: VecDeque::new(), read: |json| T::read(json) }
     }
+}
 
+impl<T: DeserializeOwned + Send + 'static> Paged<T> {
     /// The next entry; none after the last one.
     ///
     /// # Errors
@@ -76,19 +90,40 @@ impl<T: DeserializeOwned + Send + 'static> Paged<T> {
         }
         Ok(all)
     }
+}
 
+impl<T> Paged<T> {
     fn poll_entry(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, Error>>> {
         loop {
             if let Some(entry) = self.entries.pop_front() {
                 return Poll::Ready(Some(Ok(entry)));
             }
+            match ready!(self.pages.poll(cx)) {
+                Some(Ok(reply)) => match reply.json().and_then(|json| Page::read_with(json, self.read)) {
+                    Ok(page) => {
+                        self.pages.turn(page.data.is_empty(), page.next_link, page.has_more.then_some(page.last_id));
+                        self.entries.extend(page.data);
+                    }
+                    Err(_) => self.pages.next = Next::Failed(reply.unreadable()),
+                },
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+impl Pages {
+    /// The next page; none after the last one. The first error is the last thing that comes.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Reply, Error>>> {
+        loop {
             if let Some(fetch) = &mut self.fetch {
                 let page = ready!(fetch.as_mut().poll(cx));
                 self.fetch = None;
-                if let Err(error) = page.and_then(|page| self.take(page)) {
-                    self.next = Next::Failed(error);
+                if page.is_err() {
+                    self.next = Next::Over;
                 }
-                continue;
+                return Poll::Ready(Some(page));
             }
             if matches!(self.next, Next::Failed(_))
                 && let Next::Failed(error) = std::mem::replace(&mut self.next, Next::Over)
@@ -98,7 +133,7 @@ impl<T: DeserializeOwned + Send + 'static> Paged<T> {
             match self.call() {
                 Ok(Some(call)) => {
                     let shared = Arc::clone(&self.shared);
-                    self.fetch = Some(Box::pin(async move { shared.fetch(call).await }));
+                    self.fetch = Some(Box::pin(async move { shared.done(call).await }));
                 }
                 Ok(None) => return Poll::Ready(None),
                 Err(error) => {
@@ -122,30 +157,20 @@ impl<T: DeserializeOwned + Send + 'static> Paged<T> {
         })
     }
 
-    fn take(&mut self, page: Page<T>) -> Result<(), Error> {
-        let empty = page.data.is_empty();
-        self.entries.extend(page.data);
+    /// What comes after a page: `last` is there when the page says that there is more.
+    fn turn(&mut self, empty: bool, link: Option<String>, last: Option<Option<String>>) {
         let before = std::mem::replace(&mut self.next, Next::Over);
-        if let Some(link) = page.next_link.filter(|link| !link.is_empty()) {
-            let base = self.shared.endpoint.base();
-            let link = Url::parse(&link).ok().filter(|link| link.origin() == base.origin()).ok_or_else(protocol)?;
-            if matches!(&before, Next::Link(seen) if *seen == link) {
-                return Err(protocol());
-            }
-            self.next = Next::Link(link);
-        } else if page.has_more && !empty {
-            let id = page.last_id.ok_or_else(protocol)?;
-            if matches!(&before, Next::After(seen) if *seen == id) {
-                return Err(protocol());
-            }
-            self.next = Next::After(id);
-        }
-        Ok(())
+        let next = if let Some(link) = link.filter(|link| !link.is_empty()) {
+            let origin = self.shared.endpoint.base().origin();
+            let link = Url::parse(&link).ok().filter(|link| link.origin() == origin);
+            link.filter(|link| !matches!(&before, Next::Link(seen) if seen == link)).map(Next::Link)
+        } else if let Some(id) = last.filter(|_| !empty) {
+            id.filter(|id| !matches!(&before, Next::After(seen) if seen == id)).map(Next::After)
+        } else {
+            Some(Next::Over)
+        };
+        self.next = next.unwrap_or_else(|| Next::Failed(Error::new(ErrorKind::Protocol)));
     }
-}
-
-fn protocol() -> Error {
-    Error::new(ErrorKind::Protocol)
 }
 
 /// The same address with another `after`.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Method;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::agents::{Agent, ApprovalStatus, EndpointChange, Protocol, SchemeKind};
 use crate::client::agents::Agents;
@@ -13,7 +13,7 @@ use crate::client::call::Call;
 use crate::client::classify::Operation;
 use crate::client::error::{Error, Resource};
 use crate::client::{FoundryClient, Shared};
-use crate::loose;
+use crate::object::readable;
 use crate::vocabulary::vocabulary;
 
 /// Largest icon, bytes of base64 included.
@@ -209,68 +209,70 @@ fn is_version(text: &str) -> bool {
 }
 
 /// What the service suggests to publish with.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct PublishDefaults {
     /// Who would get it.
-    #[serde(default)]
     pub app_publish_scope: Option<PublishScope>,
     /// The agent.
-    #[serde(default, deserialize_with = "loose::text")]
     pub agent_name: Option<String>,
     /// The name people see.
-    #[serde(default, deserialize_with = "loose::text")]
     pub agent_display_name: Option<String>,
     /// The client id of the app registration.
-    #[serde(default, deserialize_with = "loose::text")]
     pub app_registration_client_id: Option<String>,
     /// The Azure Bot.
-    #[serde(default, deserialize_with = "loose::text")]
     pub bot_service_arm_id: Option<String>,
     /// The version that is published.
-    #[serde(default, deserialize_with = "loose::text")]
     pub app_version: Option<String>,
     /// The version to publish next.
-    #[serde(default, deserialize_with = "loose::text")]
     pub recommended_next_app_version: Option<String>,
     /// The title in Microsoft 365, when it was published before.
-    #[serde(default, deserialize_with = "loose::text")]
     pub title_id: Option<String>,
     /// The app in Teams, when it was published before.
-    #[serde(default, deserialize_with = "loose::text")]
     pub teams_app_id: Option<String>,
     /// One line.
-    #[serde(default, deserialize_with = "loose::text")]
     pub short_description: Option<String>,
     /// More lines.
-    #[serde(default, deserialize_with = "loose::text")]
     pub full_description: Option<String>,
     /// The developer.
-    #[serde(default, deserialize_with = "loose::text")]
     pub developer_name: Option<String>,
     /// The developer's web site.
-    #[serde(default, deserialize_with = "loose::text")]
     pub developer_website_url: Option<String>,
     /// How data is treated.
-    #[serde(default, deserialize_with = "loose::text")]
     pub privacy_url: Option<String>,
     /// Terms of use.
-    #[serde(default, deserialize_with = "loose::text")]
     pub terms_of_use_url: Option<String>,
 }
 
 /// What was published.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Published {
     /// The title in Microsoft 365.
-    #[serde(default, deserialize_with = "loose::text")]
     pub title_id: Option<String>,
     /// The app in Teams.
-    #[serde(default, deserialize_with = "loose::text")]
     pub teams_app_id: Option<String>,
+}
+
+readable! {
+    PublishDefaults {
+        app_publish_scope as "appPublishScope",
+        agent_name => text as "agentName",
+        agent_display_name => text as "agentDisplayName",
+        app_registration_client_id => text as "appRegistrationClientId",
+        bot_service_arm_id => text as "botServiceArmId",
+        app_version => text as "appVersion",
+        recommended_next_app_version => text as "recommendedNextAppVersion",
+        title_id => text as "titleId",
+        teams_app_id => text as "teamsAppId",
+        short_description => text as "shortDescription",
+        full_description => text as "fullDescription",
+        developer_name => text as "developerName",
+        developer_website_url => text as "developerWebsiteUrl",
+        privacy_url => text as "privacyUrl",
+        terms_of_use_url => text as "termsOfUseUrl",
+    }
+    Published { title_id => text as "titleId", teams_app_id => text as "teamsAppId" }
 }
 
 /// Who may talk to an agent through Bot Service, and how Microsoft 365 reaches it.

@@ -1,7 +1,7 @@
 //! After a create whose answer was lost: is the answer in the conversation?
 
 use crate::client::Shared;
-use crate::client::call::Call;
+use crate::client::call::{Call, parse};
 use crate::client::conversations::list_call;
 use crate::client::error::{Delivery, Error};
 use crate::client::lists::{ListItems, Order};
@@ -32,7 +32,7 @@ impl Shared {
         }
         let query = ListItems::new().limit(100).order(Order::Ascending).after(anchor);
         let page: Page<Item> = match list_call(self, conversation, &query) {
-            Ok(list) => match self.json(&list.until(call.deadline())).await {
+            Ok(list) => match self.run(&list.until(call.deadline())).await.and_then(|reply| parse(&reply)) {
                 Ok(page) => page,
                 Err(_) => return Err(error),
             },

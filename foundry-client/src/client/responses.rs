@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
-use http::header::CONTENT_TYPE;
 use serde::Serialize;
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
@@ -128,7 +127,8 @@ impl Responses {
     ///
     /// `POST {base}/responses` (<https://platform.openai.com/docs/api-reference/responses/create>). A response that is
     /// *incomplete* is returned; look at its reason. A [background](CreateResponse::background) response is returned at
-    /// once, mostly queued; [`wait`](Self::wait) for it.
+    /// once, mostly queued; [`wait`](Self::wait) for it. Dropping the future before it is returned cancels it, as with
+    /// [`stream`](Self::stream).
     ///
     /// # Errors
     ///
@@ -167,7 +167,8 @@ impl Responses {
         if named && matches!(self.0.endpoint.target(), Target::Agent(_)) {
             return Err(Error::misuse("a request to an agent's endpoint names neither agent nor model"));
         }
-        self.0.openai(operation, Method::POST, &["responses"])?.json(request)
+        let call = self.0.openai(operation, Method::POST, &["responses"])?.json(request)?;
+        Ok(if request.is_background() { call.in_background(&self.0) } else { call })
     }
 
     /// Lets the agent answer and returns its events as they come.
@@ -178,6 +179,11 @@ impl Responses {
     /// does an answer that was found in the conversation. A stream of a [background](CreateResponse::background)
     /// response that breaks off is resumed by itself where it broke, as often as the retry policy allows without
     /// progress.
+    ///
+    /// Dropping the stream closes its connection. That ends the response, except for one in the background: it goes on,
+    /// and is [resumed](Self::resume) or [cancelled](Self::cancel) by its id. Until the first event nobody knows the id;
+    /// what is dropped before it, this future or the stream, leaves the connection to a task of the runtime, which
+    /// waits for the id for at most 30 seconds and cancels the response.
     ///
     /// # Errors
     ///
@@ -201,33 +207,24 @@ impl Responses {
                 return self.of_response(&call, &response, crate::RequestIds::default(), span);
             }
         };
-        let stream = self.open(&call, reply, span).await?;
+        let stream = self.open(&call, reply, span)?;
         Ok(if request.is_background() { stream.resumable(Resume::new(Arc::clone(&self.0))) } else { stream })
     }
 
-    async fn open(&self, call: &Call, reply: Reply, span: &Span) -> Result<ResponseStream, Error> {
-        match media_type(&reply).as_str() {
+    fn open(&self, call: &Call, reply: Reply, span: &Span) -> Result<ResponseStream, Error> {
+        match reply.media_type().as_str() {
             "text/event-stream" | "" => {
                 let session = session(&reply);
                 let stream = ResponseStream::new(reply.body, reply.ids, &self.0.limits, call.deadline(), span.clone());
                 Ok(stream.in_session(session).recording(self.0.record_content))
             }
-            "application/json" => self.of_json(call, reply, span).await,
+            // The server ignored `stream`.
+            "application/json" => {
+                let response: Response = parse(&reply)?;
+                self.of_response(call, &response, reply.ids, span)
+            }
             _ => Err(protocol(&reply)),
         }
-    }
-
-    /// The server ignored `stream`.
-    async fn of_json(&self, call: &Call, reply: Reply, span: &Span) -> Result<ResponseStream, Error> {
-        let Reply { head, body, ids } = reply;
-        let limit = self.0.limits.body;
-        let bytes = tokio::time::timeout_at(call.deadline(), body.collect(limit))
-            .await
-            .unwrap_or_else(|_| Err(entra_auth::TransportErrorKind::Timeout.into()))
-            .map_err(|error| super::classify::broken(error, ids.clone()))?;
-        let reply = Reply { head, body: bytes.into(), ids };
-        let response: Response = parse(&reply)?;
-        self.of_response(call, &response, reply.ids, span)
     }
 
     fn of_response(
@@ -302,7 +299,7 @@ impl Responses {
         let cursor = Cursor { response_id: Some(id.to_owned()), last_sequence: starting_after };
         let opened = async {
             let reply = self.0.run(&call).await?;
-            self.open(&call, reply, &span).await
+            self.open(&call, reply, &span)
         };
         match opened.instrument(span.clone()).await {
             Ok(stream) => Ok(stream.at(cursor).resumable(Resume::new(Arc::clone(&self.0)))),
@@ -320,7 +317,7 @@ impl Responses {
     /// See [`ErrorKind`]; [`InvalidRequest`](ErrorKind::InvalidRequest) when it is finished or not a background
     /// response. Passing failures are repeated.
     pub async fn cancel(&self, id: &str) -> Result<Response, Error> {
-        self.0.fetch(self.0.openai(CANCEL, Method::POST, &["responses", id, "cancel"])?.idempotent()).await
+        self.0.fetch(cancel_call(&self.0, id)?).await
     }
 
     /// Deletes a response that the service kept. `DELETE {base}/responses/{id}`.
@@ -382,6 +379,10 @@ impl Responses {
     }
 }
 
+pub(crate) fn cancel_call(shared: &Shared, id: &str) -> Result<Call, Error> {
+    Ok(shared.openai(CANCEL, Method::POST, &["responses", id, "cancel"])?.idempotent())
+}
+
 pub(crate) fn resume_call(shared: &Shared, id: &str, starting_after: Option<u64>) -> Result<Call, Error> {
     let after = starting_after.map(|number| number.to_string());
     let call = shared.openai(Operation::ResumeResponse, Method::GET, &["responses", id])?;
@@ -403,11 +404,6 @@ pub(crate) fn outcome(response: Response) -> Result<Response, Error> {
 fn session(reply: &Reply) -> Option<String> {
     let value = reply.head.headers.get("x-agent-session-id")?.to_str().ok()?;
     (!value.is_empty() && value.len() <= 256).then(|| value.to_owned())
-}
-
-pub(crate) fn media_type(reply: &Reply) -> String {
-    let value = reply.head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 fn protocol(reply: &Reply) -> Error {

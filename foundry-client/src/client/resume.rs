@@ -11,8 +11,10 @@ use tokio::time::{Instant, sleep};
 use crate::client::Shared;
 use crate::client::call::parse;
 use crate::client::error::{Error, ErrorKind};
-use crate::client::responses::{media_type, resume_call};
+use crate::client::orphan::abandon;
+use crate::client::responses::resume_call;
 use crate::response::Response;
+use crate::sse::SseDecoder;
 
 /// How a stream is opened again.
 pub(crate) struct Resume {
@@ -37,6 +39,11 @@ impl Resume {
         Self { shared, attempts: 0 }
     }
 
+    /// Nobody listens to the stream any more, and its id is not known.
+    pub(crate) fn abandon(&self, body: Body, decoder: SseDecoder, room: usize) {
+        abandon(&self.shared, body, decoder, room);
+    }
+
     /// The stream lives.
     pub(crate) fn progress(&mut self) {
         self.attempts = 0;
@@ -58,12 +65,10 @@ impl Resume {
         tracing::info!(target: "foundry_client", { attempt = self.attempts }, "the stream broke off and is resumed");
         Some(Reopening(Mutex::new(Box::pin(async move {
             sleep(wait).await;
-            let mut reply = shared.run(&resume_call(&shared, &id, after)?.until(deadline)).await?;
-            if media_type(&reply) != "application/json" {
+            let reply = shared.run(&resume_call(&shared, &id, after)?.until(deadline)).await?;
+            if !reply.is_json() {
                 return Ok(Reopened::Events(reply.body));
             }
-            let bytes = reply.body.collect(shared.limits.body).await.map_err(|_| Error::new(ErrorKind::Transport))?;
-            reply.body = bytes.into();
             parse(&reply).map(|response| Reopened::Whole(Box::new(response)))
         }))))
     }

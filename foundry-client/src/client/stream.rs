@@ -33,7 +33,8 @@ const MAX_WARNINGS: u32 = 10;
 ///
 /// Ends with `None` only after a terminal event. A stream that breaks off, falls silent, passes a
 /// limit, or ends without a terminal event yields an error first; so do failed responses and error
-/// events, after the event itself. Dropping the stream cancels the request.
+/// events, after the event itself. Dropping the stream closes its connection; what becomes of the response is told at
+/// [`Responses::stream`](crate::Responses::stream).
 ///
 /// Also a [`futures_core::Stream`]. Events of a sequence number that was already seen are skipped.
 pub struct ResponseStream {
@@ -426,6 +427,16 @@ impl Stream for ResponseStream {
                 }
             }
             State::Over => Poll::Ready(None),
+        }
+    }
+}
+
+/// A response in the background goes on; without its id nobody could stop it any more.
+impl Drop for ResponseStream {
+    fn drop(&mut self) {
+        if let (State::Events, None, Some(resume)) = (&self.state, &self.cursor.response_id, &self.resume) {
+            let decoder = std::mem::replace(&mut self.decoder, SseDecoder::new(self.limits));
+            resume.abandon(std::mem::take(&mut self.body), decoder, self.room);
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::content::{Annotation, Content};
@@ -11,6 +10,7 @@ use crate::events::frame::Frame;
 use crate::events::scan::scan;
 use crate::items::Item;
 use crate::loose::Loose;
+use crate::object::{Slot, read_object, slots};
 use crate::problem::BadBody;
 use crate::raw::{RawJson, Text};
 use crate::response::Response;
@@ -104,6 +104,13 @@ macro_rules! place {
 }
 place!(Delta, TextDone, Progress, PartEvent, AnnotationAdded, PartialImage, ShellOutput);
 
+/// A member that must be there, as a part of the frame.
+fn part_of(frame: &Frame<'_>, name: &'static str) -> Result<RawJson, BadBody> {
+    let mut found = RawValue::NULL;
+    read_object(frame.text, &mut [Slot::must(name, &mut found)])?;
+    Ok(frame.raw.part(found.get()))
+}
+
 /// The response as it stands.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -115,13 +122,7 @@ pub struct Snapshot {
 
 impl EventBody for Snapshot {
     fn read(frame: &mut Frame<'_>) -> Result<Self, BadBody> {
-        #[derive(Deserialize)]
-        struct Wire<'a> {
-            #[serde(borrow)]
-            response: &'a RawValue,
-        }
-        let wire: Wire<'_> = serde_json::from_str(frame.text)?;
-        let response = Box::new(Response::from_raw(frame.raw.part(wire.response.get()))?);
+        let response = Box::new(Response::from_raw(part_of(frame, "response")?)?);
         Ok(Self { response, head: EventHead::of(frame) })
     }
 
@@ -143,13 +144,7 @@ pub struct ItemEvent {
 
 impl EventBody for ItemEvent {
     fn read(frame: &mut Frame<'_>) -> Result<Self, BadBody> {
-        #[derive(Deserialize)]
-        struct Wire<'a> {
-            #[serde(borrow)]
-            item: &'a RawValue,
-        }
-        let wire: Wire<'_> = serde_json::from_str(frame.text)?;
-        let item = Item::from_raw(frame.raw.part(wire.item.get()));
+        let item = Item::from_raw(part_of(frame, "item")?);
         Ok(Self { item, output_index: frame.output_index.index(), head: EventHead::of(frame) })
     }
 
@@ -170,13 +165,7 @@ pub struct PartEvent {
 
 impl EventBody for PartEvent {
     fn read(frame: &mut Frame<'_>) -> Result<Self, BadBody> {
-        #[derive(Deserialize)]
-        struct Wire<'a> {
-            #[serde(borrow)]
-            part: &'a RawValue,
-        }
-        let wire: Wire<'_> = serde_json::from_str(frame.text)?;
-        let part = Content::from_raw(frame.raw.part(wire.part.get()));
+        let part = Content::from_raw(part_of(frame, "part")?);
         Ok(Self { part, place: Place::take(frame), head: EventHead::of(frame) })
     }
 
@@ -275,24 +264,22 @@ impl TextDone {
 
 impl EventBody for TextDone {
     fn read(frame: &mut Frame<'_>) -> Result<Self, BadBody> {
-        #[derive(Deserialize)]
+        #[derive(Default)]
         struct Wire<'a> {
-            #[serde(borrow, default)]
             text: Loose<'a>,
-            #[serde(borrow, default)]
             refusal: Loose<'a>,
-            #[serde(borrow, default)]
             arguments: Loose<'a>,
-            #[serde(borrow, default)]
             input: Loose<'a>,
-            #[serde(borrow, default)]
             code: Loose<'a>,
-            #[serde(borrow, default)]
             command: Loose<'a>,
-            #[serde(borrow, default)]
             name: Loose<'a>,
         }
-        let wire: Wire<'_> = serde_json::from_str(frame.text)?;
+        let mut wire = Wire::default();
+        read_object(
+            frame.text,
+            slots![wire; text => loose, refusal => loose, arguments => loose, input => loose, code => loose, command => loose,
+                   name => loose],
+        )?;
         let members = [wire.text, wire.refusal, wire.arguments, wire.input, wire.code, wire.command];
         let text = members.into_iter().find_map(Loose::cow).ok_or(BadBody)?;
         Ok(Self {
@@ -340,17 +327,12 @@ pub struct AnnotationAdded {
 
 impl EventBody for AnnotationAdded {
     fn read(frame: &mut Frame<'_>) -> Result<Self, BadBody> {
-        #[derive(Deserialize)]
-        struct Wire<'a> {
-            #[serde(borrow)]
-            annotation: &'a RawValue,
-            #[serde(borrow, default)]
-            annotation_index: Loose<'a>,
-        }
-        let wire: Wire<'_> = serde_json::from_str(frame.text)?;
+        let (mut annotation, mut annotation_index) = (RawValue::NULL, Loose::default());
+        let place = Slot::loose("annotation_index", &mut annotation_index);
+        read_object(frame.text, &mut [Slot::must("annotation", &mut annotation), place])?;
         Ok(Self {
-            annotation: Annotation::from_raw(frame.raw.part(wire.annotation.get())),
-            annotation_index: wire.annotation_index.index(),
+            annotation: Annotation::from_raw(frame.raw.part(annotation.get())),
+            annotation_index: annotation_index.index(),
             place: Place::take(frame),
             head: EventHead::of(frame),
         })
@@ -400,29 +382,28 @@ impl fmt::Debug for PartialImage {
 
 impl EventBody for PartialImage {
     fn read(frame: &mut Frame<'_>) -> Result<Self, BadBody> {
-        #[derive(Deserialize)]
+        #[derive(Default)]
         struct Wire<'a> {
-            #[serde(borrow, default)]
             partial_image_index: Loose<'a>,
-            #[serde(borrow, default)]
             partial_image_b64: Loose<'a>,
-            #[serde(borrow, default)]
-            output_format: Loose<'a>,
-            #[serde(borrow, default)]
-            size: Loose<'a>,
-            #[serde(borrow, default)]
-            quality: Loose<'a>,
-            #[serde(borrow, default)]
-            background: Loose<'a>,
+            output_format: Option<String>,
+            size: Option<String>,
+            quality: Option<String>,
+            background: Option<String>,
         }
-        let wire: Wire<'_> = serde_json::from_str(frame.text)?;
+        let mut wire = Wire::default();
+        read_object(
+            frame.text,
+            slots![wire; partial_image_index => loose, partial_image_b64 => loose, output_format => text, size => text, quality => text,
+                   background => text],
+        )?;
         let image = wire.partial_image_b64.cow().ok_or(BadBody)?;
         Ok(Self {
             partial_image_index: wire.partial_image_index.index(),
-            output_format: wire.output_format.string(),
-            size: wire.size.string(),
-            quality: wire.quality.string(),
-            background: wire.background.string(),
+            output_format: wire.output_format,
+            size: wire.size,
+            quality: wire.quality,
+            background: wire.background,
             image: Text::of(frame.text, image),
             place: Place::take(frame),
             head: EventHead::of(frame),
@@ -448,20 +429,15 @@ pub struct ShellOutput {
 
 impl EventBody for ShellOutput {
     fn read(frame: &mut Frame<'_>) -> Result<Self, BadBody> {
-        #[derive(Deserialize)]
-        struct Wire<'a> {
-            #[serde(borrow, default)]
-            delta: Option<&'a RawValue>,
-            #[serde(borrow, default)]
-            output: Option<&'a RawValue>,
-        }
-        let wire: Wire<'_> = serde_json::from_str(frame.text)?;
-        if wire.delta.is_none() && wire.output.is_none() {
+        let (mut delta, mut output) = (None, None);
+        read_object(frame.text, &mut [Slot::may("delta", &mut delta), Slot::may("output", &mut output)])?;
+        if delta.is_none() && output.is_none() {
             return Err(BadBody);
         }
+        let part = |json: &RawValue| frame.raw.part(json.get());
         Ok(Self {
-            delta: wire.delta.map(|json| frame.raw.part(json.get())),
-            output: wire.output.map(|json| frame.raw.part(json.get())),
+            delta: delta.map(part),
+            output: output.map(part),
             place: Place::take(frame),
             head: EventHead::of(frame),
         })

@@ -2,13 +2,12 @@
 
 use std::fmt;
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::events::EventKind;
 use crate::events::body::{EventBody, EventHead};
 use crate::events::frame::Frame;
-use crate::loose::Loose;
+use crate::object::{Read, Slot, read_object};
 use crate::problem::BadBody;
 use crate::raw::RawJson;
 use crate::response::Response;
@@ -60,18 +59,14 @@ impl StreamError {
 
 impl EventBody for StreamError {
     fn read(frame: &mut Frame<'_>) -> Result<Self, BadBody> {
-        #[derive(Deserialize)]
-        struct Outer<'a> {
-            #[serde(borrow, default)]
-            error: Option<&'a RawValue>,
-        }
-        let outer: Outer<'_> = serde_json::from_str(frame.text)?;
+        let mut error: Option<&RawValue> = None;
+        read_object(frame.text, &mut [Slot::may("error", &mut error)])?;
         let head = EventHead::of(frame);
-        match outer.error.map(RawValue::get) {
-            Some(nested) if nested.starts_with('{') => Self::members(nested, true, head),
+        match error {
+            Some(nested) if nested.get().starts_with('{') => Self::members(nested.get(), true, head),
             // A gateway's `{"error":"text"}`: the text names the failure.
-            Some(text) if text.starts_with('"') => {
-                let code = serde_json::from_str(text)?;
+            Some(text) if text.get().starts_with('"') => {
+                let code = String::read(text)?;
                 Ok(Self { code: Some(code), message: None, param: None, error_type: None, head })
             }
             _ => Self::members(frame.text, false, head),
@@ -85,20 +80,17 @@ impl EventBody for StreamError {
 
 impl StreamError {
     fn members(json: &str, nested: bool, head: EventHead) -> Result<Self, BadBody> {
-        #[derive(Deserialize)]
-        struct Wire<'a> {
-            #[serde(borrow, default)]
-            code: Loose<'a>,
-            #[serde(borrow, default)]
-            message: Loose<'a>,
-            #[serde(borrow, default)]
-            param: Loose<'a>,
-            #[serde(borrow, default, rename = "type")]
-            error_type: Loose<'a>,
-        }
-        let wire: Wire<'_> = serde_json::from_str(json)?;
-        let error_type = if nested { wire.error_type.string() } else { None };
-        let (code, message, param) = (wire.code.code(), wire.message.string(), wire.param.string());
+        let (mut code, mut message, mut param, mut error_type) = (None, None, None, None);
+        read_object(
+            json,
+            &mut [
+                Slot::code("code", &mut code),
+                Slot::text("message", &mut message),
+                Slot::text("param", &mut param),
+                Slot::text("type", &mut error_type),
+            ],
+        )?;
+        let error_type = error_type.filter(|_| nested);
         if code.is_none() && message.is_none() && error_type.is_none() {
             return Err(BadBody);
         }

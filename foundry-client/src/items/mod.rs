@@ -20,7 +20,7 @@ pub use local::{
 
 use crate::agent::AgentReference;
 use crate::content::raw_json;
-use crate::loose::Loose;
+use crate::object::{Read, read_object, slots};
 use crate::problem::{BadBody, Problem};
 use crate::raw::RawJson;
 use crate::vocabulary::vocabulary;
@@ -72,9 +72,9 @@ macro_rules! items {
         }
 
         impl Item {
-            fn typed(kind: &ItemKind, head: Box<ItemHead>) -> Option<Result<Self, BadBody>> {
+            fn typed(raw: &RawJson, kind: &ItemKind, head: Box<ItemHead>) -> Option<Result<Self, BadBody>> {
                 match kind.as_str() {
-                    $($($tag)|+ => Some(<$body>::read(kind, head).map(Self::$variant)),)*
+                    $($($tag)|+ => Some(<$body>::read(raw, kind, head).map(Self::$variant)),)*
                     _ => None,
                 }
             }
@@ -199,10 +199,11 @@ impl Item {
     #[must_use]
     pub fn from_raw(raw: RawJson) -> Self {
         let (tag, head) = ItemHead::read(raw);
+        let raw = head.raw.clone();
         let has_tag = tag.is_some();
         let kind = tag.map(ItemKind::from).unwrap_or_else(|| ItemKind::from(""));
         let head = Box::new(head);
-        match Self::typed(&kind, head.clone()) {
+        match Self::typed(&raw, &kind, head.clone()) {
             Some(Ok(item)) => item,
             Some(Err(BadBody)) => Self::Unknown(UnknownItem { kind, problem: Problem::BadBody, head }),
             None => {
@@ -260,20 +261,20 @@ raw_json!(Item);
 
 impl ItemHead {
     fn read(raw: RawJson) -> (Option<String>, Self) {
-        #[derive(Deserialize, Default)]
+        #[derive(Default)]
         struct Wire<'a> {
-            #[serde(borrow, default, rename = "type")]
-            tag: Loose<'a>,
-            #[serde(borrow, default)]
-            id: Loose<'a>,
-            #[serde(borrow, default)]
-            response_id: Loose<'a>,
-            #[serde(borrow, default)]
+            tag: Option<String>,
+            id: Option<String>,
+            response_id: Option<String>,
             agent_reference: Option<&'a RawValue>,
         }
-        let wire: Wire<'_> = raw.parse().unwrap_or_default();
-        let agent_reference = wire.agent_reference.and_then(|agent| serde_json::from_str(agent.get()).ok());
-        let (tag, id, response_id) = (wire.tag.string(), wire.id.string(), wire.response_id.string());
+        let mut wire = Wire::default();
+        let read = read_object(
+            raw.as_str(),
+            slots![wire; tag => text as "type", id => text, response_id => text, agent_reference],
+        );
+        let Wire { tag, id, response_id, agent_reference } = if read.is_ok() { wire } else { Wire::default() };
+        let agent_reference = agent_reference.and_then(|agent| AgentReference::read(agent).ok());
         (tag, Self { id, response_id, agent_reference, raw })
     }
 }

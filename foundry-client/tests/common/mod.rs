@@ -17,9 +17,15 @@ use time::OffsetDateTime;
 pub const PROJECT: &str = "https://acme.services.ai.azure.com/api/projects/demo";
 
 pub enum Step {
-    Answer { status: u16, headers: Vec<(String, String)>, chunks: Vec<Chunk> },
+    Answer {
+        status: u16,
+        headers: Vec<(String, String)>,
+        chunks: Vec<Chunk>,
+    },
     Fail(TransportErrorKind),
     Hang,
+    /// The same, after this time.
+    Late(Duration, Box<Self>),
 }
 
 #[derive(Clone)]
@@ -116,8 +122,13 @@ impl HttpTransport for Script {
             body: body.as_bytes().cloned().unwrap_or_default(),
             at: tokio::time::Instant::now(),
         });
-        let step = self.steps.lock().unwrap().pop_front().expect("a request the script does not foresee");
+        let mut step = self.steps.lock().unwrap().pop_front().expect("a request the script does not foresee");
+        while let Step::Late(time, late) = step {
+            tokio::time::sleep(time).await;
+            step = *late;
+        }
         match step {
+            Step::Late(..) => unreachable!("the loop ends with another step"),
             Step::Fail(kind) => Err(kind.into()),
             Step::Hang => std::future::pending().await,
             Step::Answer { status, headers, chunks } => {

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::types::{Memories, MemoryItem, MemoryKind, MemoryStore, MemoryUpdate};
 use super::{MemoryStores, named};
+use crate::client::about::about;
 use crate::client::call::Call;
 use crate::client::error::{Error, ErrorKind, Resource};
 use crate::client::lists::ListPage;
@@ -60,24 +61,14 @@ impl NewMemoryStore {
         Self { name: name.into(), description: None, metadata: BTreeMap::new(), definition }
     }
 
-    /// For people.
-    pub fn description(mut self, text: impl Into<String>) -> Self {
-        self.description = Some(text.into());
-        self
-    }
-
-    /// Adds a pair of the application; at most 16.
-    pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.metadata.insert(key.into(), value.into());
-        self
-    }
-
     /// Sets an option, for example `user_profile_enabled` or `chat_summary_enabled`.
     pub fn option(mut self, name: impl Into<String>, value: Value) -> Self {
         self.definition.options.insert(name.into(), value);
         self
     }
 }
+
+about!(NewMemoryStore);
 
 /// What shall be remembered; see [`MemoryStores::remember`].
 #[derive(Clone, Debug, Serialize)]

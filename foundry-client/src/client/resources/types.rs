@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use entra_auth::Secret;
-use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::loose::{self, null_default};
+use crate::object::{Read, by_text, read_object, readable, slots};
 use crate::raw::RawJson;
 use crate::vocabulary::vocabulary;
 
@@ -32,7 +32,7 @@ vocabulary! {
 }
 
 macro_rules! resources {
-    ($($(#[$meta:meta])* $name:ident by $id:ident { $($(#[$field_meta:meta])* $field:ident: $ty:ty $(=> $with:literal)? $(as $wire:literal)?,)* })*) => {$(
+    ($($(#[$meta:meta])* $name:ident by $id:ident { $($(#[$field_meta:meta])* $field:ident: $ty:ty $(=> $with:ident)? $(as $wire:literal)?,)* })*) => {$(
         $(#[$meta])*
         #[derive(Clone, Debug)]
         #[non_exhaustive]
@@ -51,19 +51,16 @@ macro_rules! resources {
             }
         }
 
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                #[derive(Deserialize)]
-                struct Wire {
-                    $id: String,
-                    $(#[serde(default $(, deserialize_with = $with)? $(, rename = $wire)?)]
-                    $field: $ty,)*
-                }
-                let raw = RawJson::deserialize(deserializer)?;
-                let wire: Wire = raw.parse().map_err(|_| serde::de::Error::custom(concat!("not a ", stringify!($name))))?;
-                Ok(Self { $id: wire.$id, $($field: wire.$field,)* raw })
+        impl Read<'_> for $name {
+            fn read(json: &RawValue) -> Result<Self, serde_json::Error> {
+                let mut it = Self { $id: String::new(), $($field: Default::default(),)* raw: RawJson::copied(json) };
+                read_object(json.get(), slots![it; $id => must, $($field $(=> $with)? $(as $wire)?),*])
+                    .map_err(|_| serde::de::Error::custom(concat!("not a ", stringify!($name))))?;
+                Ok(it)
             }
         }
+
+        by_text!($name);
     )*};
 }
 
@@ -71,27 +68,27 @@ resources! {
     /// A file. Shape: <https://platform.openai.com/docs/api-reference/files/object>.
     File by id {
         /// Its name.
-        filename: Option<String> => "loose::text",
+        filename: Option<String> => text,
         /// Its size in bytes.
-        bytes: Option<u64> => "loose::int",
+        bytes: Option<u64> => int,
         /// What it is for.
         purpose: Option<FilePurpose>,
         /// When it came, in seconds since 1970.
-        created_at: Option<i64> => "loose::unix_time",
+        created_at: Option<i64> => time,
         /// For example `processed`.
-        status: Option<String> => "loose::text",
+        status: Option<String> => text,
     }
 
     /// A vector store. Shape: <https://platform.openai.com/docs/api-reference/vector-stores/object>.
     VectorStore by id {
         /// Its name.
-        name: Option<String> => "loose::text",
+        name: Option<String> => text,
         /// `in_progress`, `completed` or `expired`.
-        status: Option<String> => "loose::text",
+        status: Option<String> => text,
         /// When it was made, in seconds since 1970.
-        created_at: Option<i64> => "loose::unix_time",
+        created_at: Option<i64> => time,
         /// Its size in bytes.
-        usage_bytes: Option<u64> => "loose::int",
+        usage_bytes: Option<u64> => int,
         /// How many files are how far.
         file_counts: Option<RawJson>,
     }
@@ -99,15 +96,15 @@ resources! {
     /// A model deployment.
     Deployment by name {
         /// The model.
-        model_name: Option<String> => "loose::text" as "modelName",
+        model_name: Option<String> => text as "modelName",
         /// Its version.
-        model_version: Option<String> => "loose::code" as "modelVersion",
+        model_version: Option<String> => code as "modelVersion",
         /// Who made it.
-        model_publisher: Option<String> => "loose::text" as "modelPublisher",
+        model_publisher: Option<String> => text as "modelPublisher",
         /// For example `ModelDeployment`.
-        kind: Option<String> => "loose::text" as "type",
+        kind: Option<String> => text as "type",
         /// The connection it is reached through.
-        connection_name: Option<String> => "loose::text" as "connectionName",
+        connection_name: Option<String> => text as "connectionName",
         /// What it can do.
         capabilities: Option<RawJson>,
         /// Size and price.
@@ -117,9 +114,9 @@ resources! {
     /// A memory store.
     MemoryStore by name {
         /// Its id.
-        id: Option<String> => "loose::text",
+        id: Option<String> => text,
         /// For people.
-        description: Option<String> => "loose::text",
+        description: Option<String> => text,
         /// Models and options.
         definition: Option<RawJson>,
     }
@@ -127,13 +124,13 @@ resources! {
     /// Something that a memory store remembers.
     MemoryItem by memory_id {
         /// Whose it is, mostly a user.
-        scope: Option<String> => "loose::text",
+        scope: Option<String> => text,
         /// What it is about.
         kind: Option<MemoryKind>,
         /// What is remembered. Personal: keep it out of logs.
-        content: Option<String> => "loose::text",
+        content: Option<String> => text,
         /// When it was written, in seconds since 1970.
-        updated_at: Option<i64> => "loose::unix_time",
+        updated_at: Option<i64> => time,
     }
 
     /// The sandbox of a hosted agent.
@@ -143,25 +140,25 @@ resources! {
         /// Which version of the agent runs in it.
         version_indicator: Option<RawJson>,
         /// When it was made, in seconds since 1970.
-        created_at: Option<i64> => "loose::unix_time",
+        created_at: Option<i64> => time,
         /// When it was used last, in seconds since 1970.
-        last_accessed_at: Option<i64> => "loose::unix_time",
+        last_accessed_at: Option<i64> => time,
         /// When it will be gone, in seconds since 1970.
-        expires_at: Option<i64> => "loose::unix_time",
+        expires_at: Option<i64> => time,
     }
 
     /// A file or folder in a sandbox.
     SessionFile by name {
         /// Its size in bytes.
-        size: Option<u64> => "loose::int",
+        size: Option<u64> => int,
         /// Whether it is a folder.
-        is_directory: bool => "null_default",
+        is_directory: bool => null,
     }
 
     /// A file that was written into a sandbox.
     SessionFileWritten by path {
         /// How much was written.
-        bytes_written: Option<u64> => "loose::int",
+        bytes_written: Option<u64> => int,
     }
 
     /// What becomes of an update of a memory store.
@@ -169,7 +166,7 @@ resources! {
         /// How far it is.
         status: Option<UpdateStatus>,
         /// The later update that took its place.
-        superseded_by: Option<String> => "loose::text",
+        superseded_by: Option<String> => text,
         /// What was remembered, when it is completed: `memory_operations` and `usage`.
         result: Option<RawJson>,
         /// Why it failed. May quote the conversation.
@@ -179,9 +176,9 @@ resources! {
     /// A toolbox.
     Toolbox by name {
         /// Its id.
-        id: Option<String> => "loose::text",
+        id: Option<String> => text,
         /// The version that is used when none is named.
-        default_version: Option<String> => "loose::code",
+        default_version: Option<String> => code,
         /// Its versions, as far as the service shows them.
         versions: Option<RawJson>,
     }
@@ -189,11 +186,11 @@ resources! {
     /// A version of a toolbox.
     ToolboxVersion by version {
         /// The toolbox.
-        name: Option<String> => "loose::text",
+        name: Option<String> => text,
         /// For people.
-        description: Option<String> => "loose::text",
+        description: Option<String> => text,
         /// Its tools.
-        tools: Vec<crate::tool::Tool> => "null_default",
+        tools: Vec<crate::tool::Tool> => null,
     }
 }
 
@@ -286,28 +283,22 @@ vocabulary! {
 }
 
 /// A connection of the project. Keeps no raw JSON: it may hold secrets.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Connection {
     /// Its name.
     pub name: String,
     /// Its id.
-    #[serde(default, deserialize_with = "loose::text")]
     pub id: Option<String>,
     /// What it leads to.
-    #[serde(default, rename = "type")]
     pub kind: Option<ConnectionKind>,
     /// The address it leads to.
-    #[serde(default, deserialize_with = "loose::text")]
     pub target: Option<String>,
     /// Whether it is the default of its kind.
-    #[serde(default, rename = "isDefault", deserialize_with = "null_default")]
     pub is_default: bool,
     /// How it signs in. The secrets are there only after `get_with_credentials`.
-    #[serde(default)]
     pub credentials: Option<ConnectionCredentials>,
     /// Pairs of the service.
-    #[serde(default, deserialize_with = "null_default")]
     pub metadata: Map<String, Value>,
 }
 
@@ -321,15 +312,27 @@ pub struct ConnectionCredentials {
     pub secrets: BTreeMap<String, Secret>,
 }
 
-impl<'de> Deserialize<'de> for ConnectionCredentials {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut members = Map::deserialize(deserializer)?;
+readable! {
+    Connection {
+        name => must, id => text, kind as "type", target => text, is_default => null as "isDefault", credentials,
+        metadata => null
+    }
+    Memories { search_id => text, memories => null }
+}
+
+by_text!(ConnectionCredentials);
+
+impl Read<'_> for ConnectionCredentials {
+    fn read(json: &RawValue) -> Result<Self, serde_json::Error> {
+        let mut members: Map<String, Value> = Read::read(json)?;
         let kind = members.remove("type").and_then(|kind| kind.as_str().map(str::to_owned)).unwrap_or_default();
-        let secrets = members.into_iter().filter_map(|(name, value)| match value {
-            Value::String(text) => Some((name, Secret::new(text))),
-            _ => None,
-        });
-        Ok(Self { kind, secrets: secrets.collect() })
+        let mut secrets = BTreeMap::new();
+        for (name, value) in members {
+            if let Value::String(text) = value {
+                secrets.insert(name, Secret::new(text));
+            }
+        }
+        Ok(Self { kind, secrets })
     }
 }
 
@@ -342,14 +345,12 @@ impl fmt::Debug for ConnectionCredentials {
 }
 
 /// What was found in a memory store.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Memories {
     /// The search, to go on with after the next message.
-    #[serde(default, deserialize_with = "loose::text")]
     pub search_id: Option<String>,
     /// What was found; `memory_item` in each.
-    #[serde(default, deserialize_with = "null_default")]
     pub memories: Vec<RawJson>,
 }
 
