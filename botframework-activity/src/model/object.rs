@@ -71,11 +71,6 @@ pub(crate) trait Value: fmt::Debug + Sized {
     }
 
     fn datum(&self) -> Datum<'_>;
-
-    /// Bytes of text that `Debug` must not show; `None` when the value's own `Debug` is safe.
-    fn hidden(&self) -> Option<usize> {
-        None
-    }
 }
 
 impl Value for String {
@@ -85,10 +80,6 @@ impl Value for String {
 
     fn datum(&self) -> Datum<'_> {
         Datum::Text(self)
-    }
-
-    fn hidden(&self) -> Option<usize> {
-        Some(self.len())
     }
 }
 
@@ -176,16 +167,6 @@ pub(crate) trait Member: Sized {
     const REQUIRED: bool;
     fn read(&mut self, from: &mut dyn Source) -> Result<Found, Stop>;
     fn datum(&self) -> Datum<'_>;
-    fn shown(&self) -> Shown<'_>;
-}
-
-/// What `Debug` may say of a member.
-pub(crate) enum Shown<'a> {
-    Absent,
-    Items(usize),
-    /// Text, for members that are marked to be shown.
-    Text(&'a dyn fmt::Debug, usize),
-    Plain(&'a dyn fmt::Debug),
 }
 
 impl<T: Value> Member for Option<T> {
@@ -198,13 +179,6 @@ impl<T: Value> Member for Option<T> {
 
     fn datum(&self) -> Datum<'_> {
         self.as_ref().map_or(Datum::Absent, T::datum)
-    }
-
-    fn shown(&self) -> Shown<'_> {
-        self.as_ref().map_or(Shown::Absent, |value| match value.hidden() {
-            Some(bytes) => Shown::Text(value, bytes),
-            None => Shown::Plain(value),
-        })
     }
 }
 
@@ -224,10 +198,6 @@ impl<T: Value> Member for Vec<T> {
     fn datum(&self) -> Datum<'_> {
         if self.is_empty() { Datum::Absent } else { Datum::List(self) }
     }
-
-    fn shown(&self) -> Shown<'_> {
-        if self.is_empty() { Shown::Absent } else { Shown::Items(self.len()) }
-    }
 }
 
 /// A required number: the status of an invoke response.
@@ -243,10 +213,6 @@ impl Member for u16 {
     fn datum(&self) -> Datum<'_> {
         Datum::Integer(i64::from(*self))
     }
-
-    fn shown(&self) -> Shown<'_> {
-        Shown::Plain(self)
-    }
 }
 
 /// A mark in a record of our own: absent is `false`.
@@ -260,10 +226,6 @@ impl Member for bool {
 
     fn datum(&self) -> Datum<'_> {
         if *self { Datum::Truth(true) } else { Datum::Absent }
-    }
-
-    fn shown(&self) -> Shown<'_> {
-        Shown::Plain(self)
     }
 }
 
@@ -285,7 +247,6 @@ pub(crate) trait Object: fmt::Debug {
     fn slot(&self, name: &str) -> Option<u8>;
     fn read_member(&mut self, slot: u8, from: &mut dyn Source) -> Result<Found, Stop>;
     fn member(&self, slot: u8) -> Datum<'_>;
-    fn shown(&self, slot: u8) -> Shown<'_>;
     fn rest(&self) -> (&Extra, Spelling);
     fn set_rest(&mut self, extra: Extra, spelling: Spelling);
 }
@@ -313,20 +274,18 @@ pub(crate) fn each_member<E>(
     extra.iter().try_for_each(|(name, value)| put(name, &Datum::Raw(value)))
 }
 
+/// `Debug` without what people wrote: text that is no word of the protocol is shown only where the object says so.
 pub(crate) fn debug(object: &dyn Object, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let schema = object.schema();
     let mut out = f.debug_struct(schema.name);
     for (slot, name) in (0..).zip(schema.members) {
-        match object.shown(slot) {
-            Shown::Absent => {}
-            Shown::Items(items) => {
-                out.field(name, &format_args!("<{items} items>"));
+        match object.member(slot) {
+            Datum::Absent => {}
+            Datum::Text(text) if schema.shown & 1 << slot != 0 => {
+                out.field(name, &text);
             }
-            Shown::Text(_, bytes) if schema.shown & 1 << slot == 0 => {
-                out.field(name, &format_args!("<{bytes} bytes>"));
-            }
-            Shown::Text(value, _) | Shown::Plain(value) => {
-                out.field(name, value);
+            datum => {
+                out.field(name, &datum);
             }
         }
     }
@@ -408,6 +367,8 @@ macro_rules! serde_value {
 
 /// Declares a wire object: `pub field: Type = "wireName";`.
 ///
+/// The functions are marked `#[inline]` so that types nobody uses cost no compile time.
+///
 /// After the name may stand further accepted names (`| "alias"`, never written), `show` (the text may
 /// appear in `Debug`) and `[default]` (for a required member).
 macro_rules! wire_object {
@@ -432,7 +393,7 @@ macro_rules! wire_object {
 
         const _: () = {
             use $crate::model::json::{Datum, Source, Stop};
-            use $crate::model::object::{self, Found, Member, Object, Shown, Spelling, Schema, Value, serde_value};
+            use $crate::model::object::{self, Found, Member, Object, Spelling, Schema, Value, serde_value};
 
             #[allow(non_camel_case_types)]
             #[repr(u8)]
@@ -453,6 +414,7 @@ macro_rules! wire_object {
             };
 
             impl Default for $name {
+                #[inline]
                 fn default() -> Self {
                     Self {
                         $( $field: wire_object!(@default $ty $(, $default)?), )*
@@ -463,10 +425,12 @@ macro_rules! wire_object {
             }
 
             impl Object for $name {
+                #[inline]
                 fn schema(&self) -> &'static Schema {
                     &SCHEMA
                 }
 
+                #[inline]
                 fn slot(&self, name: &str) -> Option<u8> {
                     match name {
                         $( $wire $(| $alias)* => Some(Slot::$field), )*
@@ -474,6 +438,7 @@ macro_rules! wire_object {
                     }
                 }
 
+                #[inline]
                 fn read_member(&mut self, slot: u8, from: &mut dyn Source) -> Result<Found, Stop> {
                     match slot {
                         $( Slot::$field => Member::read(&mut self.$field, from), )*
@@ -481,6 +446,7 @@ macro_rules! wire_object {
                     }
                 }
 
+                #[inline]
                 fn member(&self, slot: u8) -> Datum<'_> {
                     match slot {
                         $( Slot::$field => Member::datum(&self.$field), )*
@@ -488,17 +454,12 @@ macro_rules! wire_object {
                     }
                 }
 
-                fn shown(&self, slot: u8) -> Shown<'_> {
-                    match slot {
-                        $( Slot::$field => Member::shown(&self.$field), )*
-                        _ => Shown::Absent,
-                    }
-                }
-
+                #[inline]
                 fn rest(&self) -> (&$crate::model::Extra, Spelling) {
                     (&self.extra, self.spelling)
                 }
 
+                #[inline]
                 fn set_rest(&mut self, extra: $crate::model::Extra, spelling: Spelling) {
                     self.extra = extra;
                     self.spelling = spelling;
@@ -506,16 +467,19 @@ macro_rules! wire_object {
             }
 
             impl Value for $name {
+                #[inline]
                 fn read(from: &mut dyn Source) -> Result<Option<Self>, Stop> {
                     let mut object = Self::default();
                     Ok(from.object(&mut object)?.then_some(object))
                 }
 
+                #[inline]
                 fn read_item(from: &mut dyn Source) -> Result<Self, Stop> {
                     let mut object = Self::default();
                     if from.object(&mut object)? { Ok(object) } else { Err(Stop::NULL) }
                 }
 
+                #[inline]
                 fn datum(&self) -> Datum<'_> {
                     Datum::Object(self)
                 }
@@ -524,6 +488,7 @@ macro_rules! wire_object {
             serde_value!($name);
 
             impl std::fmt::Debug for $name {
+                #[inline]
                 fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                     object::debug(self, f)
                 }

@@ -69,11 +69,17 @@ macro_rules! scalar {
             }
 
             fn datum(&self) -> Datum<'_> {
-                Datum::Raw(&self.0)
+                Datum::Scalar(&self.0)
             }
         }
 
         serde_value!($name);
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.datum().fmt(f)
+            }
+        }
     };
 }
 
@@ -132,19 +138,6 @@ impl From<String> for Scalar {
 impl From<bool> for Scalar {
     fn from(value: bool) -> Self {
         Self(RawJson::from(serde_json::Value::from(value)))
-    }
-}
-
-impl fmt::Debug for Number {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.get())
-    }
-}
-
-/// A number or truth value; of a text, which anybody may have written, the size.
-impl fmt::Debug for Scalar {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.get().starts_with('"') { fmt::Debug::fmt(&self.0, f) } else { f.write_str(self.get()) }
     }
 }
 

@@ -40,6 +40,7 @@ macro_rules! tagged {
         impl $name {
             /// The `type`; empty when there is none.
             #[must_use]
+            #[inline]
             pub fn kind(&self) -> $tag {
                 match self {
                     $( Self::$variant(_) => $tag::$constant, )*
@@ -53,6 +54,7 @@ macro_rules! tagged {
             ///
             /// # Errors
             /// [`ModelErrorKind::Encode`](crate::ModelErrorKind::Encode) when a member of `extra` repeats a known one.
+            #[inline]
             pub fn raw(&self) -> Result<$crate::model::RawJson, $crate::model::ModelError> {
                 match self {
                     Self::Other(raw) => Ok(raw.clone()),
@@ -63,6 +65,7 @@ macro_rules! tagged {
 
         $(
             impl From<$ty> for $name {
+                #[inline]
                 fn from(value: $ty) -> Self {
                     Self::$variant(value)
                 }
@@ -70,6 +73,7 @@ macro_rules! tagged {
         )*
 
         impl From<$crate::model::RawJson> for $name {
+            #[inline]
             fn from(raw: $crate::model::RawJson) -> Self {
                 if !$crate::model::tagged::is_shallow(&raw) {
                     return Self::Other(raw);
@@ -89,6 +93,7 @@ macro_rules! tagged {
 
         /// Takes JSON of any shape, for what has no builder here.
         impl From<serde_json::Value> for $name {
+            #[inline]
             fn from(value: serde_json::Value) -> Self {
                 Self::from($crate::model::RawJson::from(value))
             }
@@ -99,14 +104,17 @@ macro_rules! tagged {
             use $crate::model::object::{Value, serde_value};
 
             impl Value for $name {
+                #[inline]
                 fn read(from: &mut dyn Source) -> Result<Option<Self>, Stop> {
                     Ok(from.raw()?.map(Self::from))
                 }
 
+                #[inline]
                 fn read_item(from: &mut dyn Source) -> Result<Self, Stop> {
                     from.raw_or_null().map(Self::from)
                 }
 
+                #[inline]
                 fn datum(&self) -> Datum<'_> {
                     match self {
                         $( Self::$variant(value) => value.datum(), )*
@@ -127,6 +135,7 @@ macro_rules! setters {
             $(
                 $(#[$meta])*
                 #[must_use]
+                #[inline]
                 pub fn $method(mut self, value: impl Into<$ty>) -> Self {
                     self.$field = Some(value.into());
                     self

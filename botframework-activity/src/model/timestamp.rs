@@ -91,7 +91,7 @@ impl Value for Timestamp {
     }
 
     fn datum(&self) -> Datum<'_> {
-        Datum::Text(&self.0)
+        Datum::Time(self)
     }
 }
 

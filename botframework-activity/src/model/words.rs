@@ -23,18 +23,21 @@ macro_rules! vocabulary {
 
             /// A value of one's own, usable in constants.
             #[must_use]
+            #[inline]
             pub const fn from_static(text: &'static str) -> Self {
                 Self(std::borrow::Cow::Borrowed(text))
             }
 
             /// The text as it was written.
             #[must_use]
+            #[inline]
             pub fn as_str(&self) -> &str {
                 &self.0
             }
 
             /// Whether this crate has a constant for it.
             #[must_use]
+            #[inline]
             pub fn is_known(&self) -> bool {
                 Self::known(self.as_str()).is_some()
             }
@@ -53,39 +56,45 @@ macro_rules! vocabulary {
             use std::fmt;
 
             use $crate::model::json::{Datum, Source, Stop};
-            use $crate::model::object::{Found, Member, Shown, Value, serde_value};
+            use $crate::model::object::{Found, Member, Value, serde_value};
 
             impl From<&str> for $name {
+                #[inline]
                 fn from(text: &str) -> Self {
                     Self::known(text).unwrap_or_else(|| Self(Cow::Owned(text.to_owned())))
                 }
             }
 
             impl From<String> for $name {
+                #[inline]
                 fn from(text: String) -> Self {
                     Self::known(&text).unwrap_or(Self(Cow::Owned(text)))
                 }
             }
 
             impl AsRef<str> for $name {
+                #[inline]
                 fn as_ref(&self) -> &str {
                     self.as_str()
                 }
             }
 
             impl PartialEq<str> for $name {
+                #[inline]
                 fn eq(&self, other: &str) -> bool {
                     self.as_str() == other
                 }
             }
 
             impl PartialEq<&str> for $name {
+                #[inline]
                 fn eq(&self, other: &&str) -> bool {
                     self.as_str() == *other
                 }
             }
 
             impl fmt::Display for $name {
+                #[inline]
                 fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                     f.write_str(self.as_str())
                 }
@@ -93,24 +102,23 @@ macro_rules! vocabulary {
 
             /// A known value in quotes; of any other, which anybody may have written, the size.
             impl fmt::Debug for $name {
+                #[inline]
                 fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                    if self.is_known() {
-                        fmt::Debug::fmt(self.as_str(), f)
-                    } else {
-                        write!(f, "<other, {} bytes>", self.as_str().len())
-                    }
+                    Value::datum(self).fmt(f)
                 }
             }
 
             impl Value for $name {
+                #[inline]
                 fn read(from: &mut dyn Source) -> Result<Option<Self>, Stop> {
                     let mut word = None;
                     from.text(&mut |text| word = Some(Self::from(text)))?;
                     Ok(word)
                 }
 
+                #[inline]
                 fn datum(&self) -> Datum<'_> {
-                    Datum::Text(self.as_str())
+                    Datum::Word(self.as_str(), |word| Self::known(word).is_some())
                 }
             }
 
@@ -119,17 +127,15 @@ macro_rules! vocabulary {
             impl Member for $name {
                 const REQUIRED: bool = true;
 
+                #[inline]
                 fn read(&mut self, from: &mut dyn Source) -> Result<Found, Stop> {
                     *self = Self::read_item(from)?;
                     Ok(Found::Value)
                 }
 
+                #[inline]
                 fn datum(&self) -> Datum<'_> {
                     Value::datum(self)
-                }
-
-                fn shown(&self) -> Shown<'_> {
-                    Shown::Plain(self)
                 }
             }
         };

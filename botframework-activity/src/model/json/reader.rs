@@ -132,7 +132,7 @@ impl<'a> Reader<'a> {
     fn pass_string(&mut self) -> Result<bool, Stop> {
         let mut escaped = false;
         loop {
-            self.to_special();
+            self.go_to_special();
             match self.text.as_bytes().get(self.at) {
                 Some(b'"') => {
                     self.at += 1;
@@ -150,17 +150,17 @@ impl<'a> Reader<'a> {
 
     /// Goes to the next quote, backslash or control character, or to the end.
     #[inline(always)]
-    fn to_special(&mut self) {
+    fn go_to_special(&mut self) {
         let passed = self.at - self.block;
         let specials = if passed < 64 { self.specials >> passed } else { 0 };
         if specials == 0 {
-            self.to_special_of_another_block();
+            self.go_to_special_of_another_block();
         } else {
             self.at += specials.trailing_zeros() as usize;
         }
     }
 
-    fn to_special_of_another_block(&mut self) {
+    fn go_to_special_of_another_block(&mut self) {
         let bytes = self.text.as_bytes();
         let mut from = self.at.max(self.block + 64);
         loop {

@@ -18,12 +18,13 @@ pub(crate) fn append(json: &mut Vec<u8>, datum: &Datum<'_>) -> Result<(), ModelE
     match *datum {
         Datum::Absent | Datum::Null => json.extend_from_slice(b"null"),
         Datum::Empty => json.extend_from_slice(b"[]"),
-        Datum::Text(text) => quoted(json, text),
+        Datum::Text(text) | Datum::Word(text, _) => quoted(json, text),
+        Datum::Time(time) => quoted(json, time.as_str()),
         Datum::Truth(truth) => json.extend_from_slice(if truth { b"true" } else { b"false" }),
         Datum::Integer(number) => json.extend_from_slice(number.to_string().as_bytes()),
         // The shortest spelling that gives the number back; what is no number becomes `null`.
         Datum::Float(number) => json.extend_from_slice(serde_json::Value::from(number).to_string().as_bytes()),
-        Datum::Raw(raw) => json.extend_from_slice(raw.get().as_bytes()),
+        Datum::Raw(raw) | Datum::Scalar(raw) => json.extend_from_slice(raw.get().as_bytes()),
         Datum::Object(object) => append_object(json, object)?,
         Datum::List(list) => append_list(json, list)?,
     }
