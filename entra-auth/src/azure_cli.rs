@@ -1,7 +1,6 @@
 use std::{ffi::OsString, fmt, process::Stdio, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use serde::Deserialize;
 use time::OffsetDateTime;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
@@ -11,7 +10,7 @@ use tokio::{
 
 use crate::{
     AccessToken, Clock, Error, ErrorKind, SystemClock, TenantId, TokenCredential, TokenRequest, acquire::HostTokens,
-    chain::NotHere, managed_identity::aadsts,
+    chain::NotHere, document::Document, flight::Boxed, managed_identity::aadsts,
 };
 
 /// What the command prints is never larger.
@@ -64,11 +63,11 @@ impl TokenCredential for AzureCliCredential {
         }
         request.without_parameters("the Azure CLI")?;
         let arguments = arguments(request, self.0.tenant.as_ref())?;
-        let fetch = || {
-            let settings = Arc::clone(&self.0);
-            async move { settings.run(&arguments).await }
+        let fetch = || -> Boxed<'static, _> {
+            let (settings, arguments) = (Arc::clone(&self.0), arguments.clone());
+            Box::pin(async move { settings.run(&arguments).await })
         };
-        self.1.token(request, fetch).await
+        self.1.token(request, &fetch).await
     }
 }
 
@@ -181,21 +180,16 @@ fn arguments(request: &TokenRequest, tenant: Option<&TenantId>) -> Result<Vec<St
 }
 
 fn decode(stdout: &[u8]) -> Result<AccessToken, Error> {
-    #[derive(Deserialize)]
-    struct Answer {
-        #[serde(rename = "accessToken")]
-        access_token: String,
-        expires_on: Option<i64>,
-    }
-    // serde's message can quote the token, so it is not passed on.
-    let answer: Answer = serde_json::from_slice(stdout)
-        .map_err(|_| Error::new(ErrorKind::Protocol, "the Azure CLI printed something that is no token"))?;
+    let answer =
+        Document::read(stdout).and_then(|answer| Ok((answer.required("accessToken")?, answer.optional("expires_on")?)));
+    let (token, expires_on): (String, Option<i64>) =
+        answer.map_err(|_| Error::new(ErrorKind::Protocol, "the Azure CLI printed something that is no token"))?;
     // Versions before 2.54 print the local time of an unknown zone only.
-    let expires = answer.expires_on.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    let expires = expires_on.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
     let expires = expires.ok_or_else(|| {
         Error::new(ErrorKind::Protocol, "the Azure CLI does not say when the token ends; update it to 2.54 or later")
     })?;
-    AccessToken::new(answer.access_token, expires)
+    AccessToken::new(token, expires)
 }
 
 fn not_started(error: &std::io::Error) -> Error {

@@ -2,7 +2,7 @@ use std::fmt;
 
 use base64::{Engine, engine::DecodePaddingMode, engine::general_purpose::GeneralPurposeConfig};
 use http::{HeaderMap, header::WWW_AUTHENTICATE};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// What a resource or Entra wants to see in the next token: the `claims` JSON of a challenge.
 ///
@@ -17,8 +17,8 @@ impl ClaimsChallenge {
     /// Takes the JSON text of a challenge; `None` when it is none.
     #[must_use]
     pub fn from_json(json: &str) -> Option<Self> {
-        let object: Map<String, Value> = (json.len() <= MAX).then(|| serde_json::from_str(json).ok())??;
-        serde_json::to_string(&object).ok().map(|json| Self(json.into()))
+        let object: Value = (json.len() <= MAX).then(|| serde_json::from_str(json).ok())??;
+        object.is_object().then(|| Self(object.to_string().into()))
     }
 
     /// Finds the challenge in a 401 answer: the base64 `claims` of a `Bearer` challenge with

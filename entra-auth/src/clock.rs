@@ -5,6 +5,9 @@ use time::OffsetDateTime;
 /// Wall-clock time, for decisions about validity only: is a token, an assertion, a key still good.
 ///
 /// Waiting, time-outs, retry gates and time to live use [`tokio::time`], which tests can pause.
+///
+/// A clock goes on: the token cache reads its own age once per second of the clock, so under one that stands still, which
+/// only tests have, a token that is taken from it ends by this clock alone.
 pub trait Clock: Debug + Send + Sync + 'static {
     /// The current time.
     fn now(&self) -> OffsetDateTime;

@@ -3,7 +3,6 @@
 use std::{
     collections::HashMap,
     fmt,
-    future::Future,
     hash::Hash,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -11,14 +10,14 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, StatusCode, header::ACCEPT};
-use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::{Instant, sleep, timeout_at};
 use url::Url;
 
 use crate::{
     Authority, Body, Clock, Cloud, Deadline, Error, ErrorKind, HttpTransport, OAuthError, RetryPolicy, SystemClock,
     TenantId, TransportError, TransportErrorKind,
-    flight::{Flights, Landing},
+    document::{Document, Unreadable},
+    flight::{Boxed, Flights, Landing},
     is_https_or_loopback, retry_after,
 };
 
@@ -115,12 +114,12 @@ impl Discovery {
         tenant: &TenantId,
     ) -> Result<Arc<OpenIdConfiguration>, Error> {
         let key = (authority.clone(), tenant.clone());
-        let fetch = || {
+        let fetch = || -> Boxed<'static, _> {
             let (inner, (authority, tenant)) = (Arc::clone(&self.0), key.clone());
-            async move {
+            Box::pin(async move {
                 let body = inner.get(&authority.openid_configuration(&tenant)).await?;
                 configuration(&authority, &tenant, &body).map(Arc::new)
-            }
+            })
         };
         self.0.documents.get(&key, fetch).await
     }
@@ -139,9 +138,9 @@ impl Discovery {
         if !is_host(host) {
             return Err(not_microsofts());
         }
-        let fetch = || {
+        let fetch = || -> Boxed<'static, _> {
             let (inner, host) = (Arc::clone(&self.0), host.to_owned());
-            async move {
+            Box::pin(async move {
                 let mut url = inner.judge.url().clone();
                 if let Ok(mut path) = url.path_segments_mut() {
                     path.pop_if_empty().extend(["common", "discovery", "instance"]);
@@ -150,7 +149,7 @@ impl Discovery {
                     .append_pair("api-version", "1.1")
                     .append_pair("authorization_endpoint", &format!("https://{host}/common/oauth2/v2.0/authorize"));
                 instance(&host, &inner.get(&url).await?)
-            }
+            })
         };
         self.0.instances.get(&host.to_owned(), fetch).await
     }
@@ -164,71 +163,38 @@ impl fmt::Debug for Discovery {
 
 /// Believes a discovery document when issuer and endpoints are those of the authority.
 fn configuration(authority: &Authority, tenant: &TenantId, body: &Bytes) -> Result<OpenIdConfiguration, Error> {
-    #[derive(Deserialize)]
-    struct Document {
-        issuer: String,
-        authorization_endpoint: Address,
-        token_endpoint: Address,
-        jwks_uri: Address,
-        device_authorization_endpoint: Option<Address>,
-        end_session_endpoint: Option<Address>,
-        tenant_region_scope: Option<String>,
-        cloud_instance_name: Option<String>,
-        msgraph_host: Option<String>,
-    }
-
-    let document: Document = parse(body)?;
+    let document = read(body).map_err(|_| no_document())?;
     if !authority.may_issue(tenant, &document.issuer) {
         return Err(Error::new(ErrorKind::Protocol, "the discovery document is another issuer's"));
     }
     let required = [&document.authorization_endpoint, &document.token_endpoint, &document.jwks_uri];
     let optional = [&document.device_authorization_endpoint, &document.end_session_endpoint];
-    let foreign = |url: &Url| !is_https_or_loopback(url) || url.origin() != authority.url().origin();
-    if required.into_iter().chain(optional.into_iter().flatten()).any(|Address(url)| foreign(url)) {
+    let foreign = |url: &&Url| !is_https_or_loopback(url) || url.origin() != authority.url().origin();
+    if required.into_iter().chain(optional.into_iter().flatten()).any(|url| foreign(&url)) {
         return Err(Error::new(ErrorKind::Protocol, "the discovery document names an endpoint on another host"));
     }
-    Ok(OpenIdConfiguration {
-        issuer: document.issuer,
-        authorization_endpoint: document.authorization_endpoint.0,
-        token_endpoint: document.token_endpoint.0,
-        jwks_uri: document.jwks_uri.0,
-        device_authorization_endpoint: document.device_authorization_endpoint.map(|address| address.0),
-        end_session_endpoint: document.end_session_endpoint.map(|address| address.0),
-        tenant_region_scope: document.tenant_region_scope,
-        cloud_instance_name: document.cloud_instance_name,
-        msgraph_host: document.msgraph_host,
-    })
+    Ok(document)
 }
 
-#[derive(Deserialize)]
-#[serde(try_from = "String")]
-struct Address(Url);
-
-impl TryFrom<String> for Address {
-    type Error = url::ParseError;
-
-    fn try_from(text: String) -> Result<Self, url::ParseError> {
-        Url::parse(&text).map(Self)
-    }
+fn read(body: &[u8]) -> Result<OpenIdConfiguration, Unreadable> {
+    let document = Document::read(body)?;
+    let url = |text: String| Url::parse(&text).map_err(|_| Unreadable);
+    Ok(OpenIdConfiguration {
+        issuer: document.required("issuer")?,
+        authorization_endpoint: url(document.required("authorization_endpoint")?)?,
+        token_endpoint: url(document.required("token_endpoint")?)?,
+        jwks_uri: url(document.required("jwks_uri")?)?,
+        device_authorization_endpoint: document.optional("device_authorization_endpoint")?.map(url).transpose()?,
+        end_session_endpoint: document.optional("end_session_endpoint")?.map(url).transpose()?,
+        tenant_region_scope: document.optional("tenant_region_scope")?,
+        cloud_instance_name: document.optional("cloud_instance_name")?,
+        msgraph_host: document.optional("msgraph_host")?,
+    })
 }
 
 /// The authority for which an instance discovery answer vouches.
 fn instance(host: &str, body: &Bytes) -> Result<Authority, Error> {
-    #[derive(Deserialize)]
-    struct Answer {
-        #[serde(default)]
-        metadata: Vec<Instance>,
-    }
-    #[derive(Deserialize)]
-    struct Instance {
-        preferred_network: String,
-        #[serde(default)]
-        aliases: Vec<String>,
-    }
-
-    let answer: Answer = parse(body)?;
-    let listed = answer.metadata.into_iter().find(|instance| instance.aliases.iter().any(|alias| alias == host));
-    let host = listed.map(|instance| instance.preferred_network).filter(|host| is_host(host));
+    let host = network(host, body).map_err(|_| no_document())?.filter(|host| is_host(host));
     let host = host.ok_or_else(not_microsofts)?;
     match Cloud::of_host(&host) {
         Some(cloud) => Ok(cloud.into()),
@@ -239,14 +205,30 @@ fn instance(host: &str, body: &Bytes) -> Result<Authority, Error> {
     }
 }
 
-fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Error> {
-    // serde's message can quote the body, so it is not passed on.
-    serde_json::from_slice(body).map_err(|_| {
-        Error::new(
-            ErrorKind::Protocol,
-            "the authority answered with no discovery document; check its host, and look for a proxy in between",
-        )
-    })
+/// The `preferred_network` of the instance that lists the host.
+fn network(host: &str, body: &[u8]) -> Result<Option<String>, Unreadable> {
+    let instances: Vec<Document<'_>> = Document::read(body)?.optional("metadata")?.unwrap_or_default();
+    for instance in instances {
+        let aliases: Vec<String> = instance.optional("aliases")?.unwrap_or_default();
+        if aliases.iter().any(|alias| alias == host) {
+            return instance.required("preferred_network").map(Some);
+        }
+    }
+    Ok(None)
+}
+
+fn no_document() -> Error {
+    Error::new(
+        ErrorKind::Protocol,
+        "the authority answered with no discovery document; check its host, and look for a proxy in between",
+    )
+}
+
+/// `error` and `error_codes` of an answer that is no document.
+fn failure(body: &[u8]) -> Result<(String, Vec<u32>), Unreadable> {
+    let failure = Document::read(body)?;
+    let (error, codes) = (failure.optional("error")?, failure.optional("error_codes")?);
+    Ok((error.unwrap_or_default(), codes.unwrap_or_default()))
 }
 
 /// A host name in lower case, without port or anything else that a URL could take for more.
@@ -303,16 +285,10 @@ impl Inner {
         if head.status == StatusCode::OK {
             return Ok(body);
         }
-        #[derive(Default, Deserialize)]
-        #[serde(default)]
-        struct Failure {
-            error: String,
-            error_codes: Vec<u32>,
-        }
-        let failure: Failure = serde_json::from_slice(&body).unwrap_or_default();
+        let (error, error_codes) = failure(&body).unwrap_or_default();
         let (kind, text) = match head.status.as_u16() {
-            _ if failure.error == "invalid_instance" => return Err(not_microsofts()),
-            _ if failure.error == "invalid_tenant" => (ErrorKind::Configuration, "the tenant is unknown"),
+            _ if error == "invalid_instance" => return Err(not_microsofts()),
+            _ if error == "invalid_tenant" => (ErrorKind::Configuration, "the tenant is unknown"),
             429 => (ErrorKind::Throttled, "the authority asks for fewer requests"),
             408 | 500..=599 => (ErrorKind::Transient, "the authority reports a passing fault"),
             300..=399 => {
@@ -320,12 +296,7 @@ impl Inner {
             }
             _ => (ErrorKind::Protocol, "the authority has no such document"),
         };
-        let oauth = OAuthError {
-            status: head.status.as_u16(),
-            error: failure.error,
-            error_codes: failure.error_codes,
-            ..OAuthError::default()
-        };
+        let oauth = OAuthError { status: head.status.as_u16(), error, error_codes, ..OAuthError::default() };
         Err(Error::new(kind, text).with_oauth(oauth).with_retry_after(retry_after(&head.headers, self.clock.now())))
     }
 }
@@ -346,16 +317,13 @@ where
     K: Clone + Eq + Hash + Send + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    async fn get<F>(&self, key: &K, fetch: impl FnOnce() -> F) -> Result<V, Error>
-    where
-        F: Future<Output = Result<V, Error>> + Send + 'static,
-    {
+    async fn get(&self, key: &K, fetch: impl FnOnce() -> Boxed<'static, Result<V, Error>>) -> Result<V, Error> {
         if let Some(result) = look(&self.kept, key) {
             return result;
         }
-        let fly = || {
+        let fly = || -> Boxed<'static, _> {
             let (kept, key, fetch) = (Arc::clone(&self.kept), key.clone(), fetch());
-            async move {
+            Box::pin(async move {
                 // Who came while the last flight was landing finds its result here.
                 if let Some(result) = look(&kept, &key) {
                     return result;
@@ -363,7 +331,7 @@ where
                 let result = fetch.await;
                 keep(&kept, key, &result);
                 result
-            }
+            })
         };
         match self.flights.join(key, TOTAL * 2, fly).await {
             Landing::Done(result) => result,

@@ -57,19 +57,25 @@ impl Error {
     /// The same with the error that caused it.
     #[must_use]
     pub fn with_source(self, source: impl StdError + Send + Sync + 'static) -> Self {
-        self.change(|inner| inner.source = Some(Box::new(source)))
+        self.caused_by(Box::new(source))
     }
 
     /// The same with the time after which another attempt makes sense.
     #[must_use]
-    pub fn with_retry_after(self, wait: Option<Duration>) -> Self {
-        self.change(|inner| inner.retry_after = wait)
+    pub fn with_retry_after(mut self, wait: Option<Duration>) -> Self {
+        if let Some(inner) = self.unshared() {
+            inner.retry_after = wait;
+        }
+        self
     }
 
     /// The same with what Entra's error body said.
     #[must_use]
-    pub fn with_oauth(self, oauth: OAuthError) -> Self {
-        self.change(|inner| inner.oauth = Some(oauth))
+    pub fn with_oauth(mut self, oauth: OAuthError) -> Self {
+        if let Some(inner) = self.unshared() {
+            inner.oauth = Some(oauth);
+        }
+        self
     }
 
     /// What kind of failure it is.
@@ -102,12 +108,16 @@ impl Error {
         self.0.oauth.as_ref().and_then(|oauth| oauth.claims.as_ref())
     }
 
-    fn change(mut self, edit: impl FnOnce(&mut Inner)) -> Self {
-        // Building happens before anyone shares the error; a shared one is left as it is.
-        if let Some(inner) = Arc::get_mut(&mut self.0) {
-            edit(inner);
+    fn caused_by(mut self, source: Box<dyn StdError + Send + Sync>) -> Self {
+        if let Some(inner) = self.unshared() {
+            inner.source = Some(source);
         }
         self
+    }
+
+    /// Building happens before anyone shares the error; a shared one is left as it is.
+    fn unshared(&mut self) -> Option<&mut Inner> {
+        Arc::get_mut(&mut self.0)
     }
 }
 

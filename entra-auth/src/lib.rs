@@ -22,6 +22,8 @@ pub mod conformance;
 mod credential;
 #[cfg(feature = "acquire")]
 mod discovery;
+#[cfg(any(feature = "acquire", feature = "validate"))]
+mod document;
 #[cfg(feature = "acquire")]
 mod environment;
 mod error;

@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use crate::BuildError;
 
@@ -6,7 +6,10 @@ use crate::BuildError;
 ///
 /// A clone is cheap. `Debug` shows names and no values.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct ExtraParameters(Option<Arc<BTreeMap<Box<str>, Box<str>>>>);
+pub struct ExtraParameters(Option<Arc<Vec<Parameter>>>);
+
+/// Name and value.
+type Parameter = (Box<str>, Box<str>);
 
 /// More, or longer ones, no real request has.
 const MAX: usize = 16;
@@ -57,7 +60,12 @@ impl ExtraParameters {
 
     /// Names and values, in order of the names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().flat_map(|all| all.iter()).map(|(name, value)| (&**name, &**value))
+        self.all().iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// In order of the names.
+    fn all(&self) -> &[Parameter] {
+        self.0.as_ref().map_or(&[], |all| all.as_slice())
     }
 
     pub(crate) fn insert(&mut self, name: &str, value: &str) -> Result<(), BuildError> {
@@ -78,10 +86,11 @@ impl ExtraParameters {
                  set it",
             ));
         }
-        let mut all = self.0.as_deref().cloned().unwrap_or_default();
+        let mut all = self.all().to_vec();
         // A name twice in two spellings would leave it to the server which one counts.
-        all.retain(|old, _| !old.eq_ignore_ascii_case(name));
-        all.insert(name.into(), value.into());
+        all.retain(|(old, _)| !old.eq_ignore_ascii_case(name));
+        let at = all.partition_point(|(old, _)| **old < *name);
+        all.insert(at, (name.into(), value.into()));
         if all.len() > MAX {
             return Err(BuildError::new("a token request has at most 16 additional parameters"));
         }
@@ -94,9 +103,11 @@ impl ExtraParameters {
     pub(crate) fn digest(&self) -> Option<[u8; 32]> {
         let all = self.0.as_ref()?;
         let mut text = Vec::new();
-        for part in all.iter().flat_map(|(name, value)| [name, value]) {
-            text.extend_from_slice(&(part.len() as u64).to_be_bytes());
-            text.extend_from_slice(part.as_bytes());
+        for (name, value) in all.iter() {
+            for part in [name, value] {
+                text.extend_from_slice(&(part.len() as u64).to_be_bytes());
+                text.extend_from_slice(part.as_bytes());
+            }
         }
         Some(crate::acquire::sha256(&text))
     }

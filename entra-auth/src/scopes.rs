@@ -36,19 +36,27 @@ impl Scopes {
     ///
     /// [`InvalidScopes`] when there is none, or one is not a scope.
     pub fn new<S: AsRef<str>>(scopes: impl IntoIterator<Item = S>) -> Result<Self, InvalidScopes> {
-        let mut all: Vec<String> = Vec::new();
+        let mut text = String::new();
         for scope in scopes {
-            for scope in scope.as_ref().split(' ').filter(|scope| !scope.is_empty()) {
-                // RFC 6749 section 3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E )
-                if !scope.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e)) {
-                    return Err(InvalidScopes);
-                }
-                all.push(scope.to_owned());
+            text.push_str(scope.as_ref());
+            text.push(' ');
+        }
+        Self::ordered(&text)
+    }
+
+    fn ordered(text: &str) -> Result<Self, InvalidScopes> {
+        let mut all: Vec<(String, &str)> = Vec::new();
+        for scope in text.split(' ').filter(|scope| !scope.is_empty()) {
+            // RFC 6749 section 3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E )
+            if !scope.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e)) {
+                return Err(InvalidScopes);
+            }
+            let folded = scope.to_ascii_lowercase();
+            if let Err(at) = all.binary_search_by(|(other, _)| other.cmp(&folded)) {
+                all.insert(at, (folded, scope));
             }
         }
-        all.sort_by_cached_key(|scope| scope.to_ascii_lowercase());
-        all.dedup_by(|a, b| a.eq_ignore_ascii_case(b));
-        let wire = all.join(" ");
+        let wire = all.iter().map(|(_, scope)| *scope).collect::<Vec<_>>().join(" ");
         if wire.is_empty() || wire.len() > 8192 {
             return Err(InvalidScopes);
         }

@@ -110,6 +110,7 @@ impl TokenCredential for AgentUser {
 }
 
 /// What an agent asks for, once its blueprint has vouched for it.
+#[derive(Clone)]
 enum What {
     App,
     User(AgentUserId),
@@ -126,13 +127,13 @@ impl Agent {
         let grant = || -> Arc<dyn Grant> {
             Arc::new(AsAgent {
                 agent: Arc::clone(self),
-                tenant,
+                tenant: tenant.clone(),
                 scopes: request.scopes.clone(),
                 parameters: request.parameters.clone(),
-                what,
+                what: what.clone(),
             })
         };
-        self.engine.token(key, request, grant).await
+        self.engine.token(key, request, &grant).await
     }
 
     /// The first leg: the blueprint vouches for the agent.
@@ -141,7 +142,7 @@ impl Agent {
         let subject = Subject::Agent { agent: self.agent.clone(), leg: AgentLeg::Blueprint };
         let key = CacheKey::new(Some(tenant.clone()), subject, request.scopes.clone(), None);
         let grant = || -> Arc<dyn Grant> { Arc::new(Vouch { agent: Arc::clone(self), tenant: tenant.clone() }) };
-        self.engine.token(key, &request, grant).await
+        self.engine.token(key, &request, &grant).await
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     Change, ClaimsChallenge, Error, ErrorKind, Key, Namespace, Scopes, Secret, Store, Table, TableError, TenantId,
-    is_https_or_loopback,
+    document, is_https_or_loopback,
 };
 
 /// How a browser sign-in is to go; see [`Users::sign_in`].
@@ -211,7 +211,7 @@ impl SignInSession {
     /// A session from the text of [`SignInSession::to_secret`]; `None` when it is not one of this version.
     #[must_use]
     pub fn from_secret(text: &Secret) -> Option<Self> {
-        serde_json::from_str(text.expose()).ok().filter(|session: &Kept| session.v == 1).map(Self)
+        document::read(text.expose()).ok().filter(|session: &Kept| session.v == 1).map(Self)
     }
 
     /// Where in the application the user wanted to go.

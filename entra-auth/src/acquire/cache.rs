@@ -191,12 +191,12 @@ impl TokenCache {
         key: &CacheKey,
         token: &AccessToken,
         now: OffsetDateTime,
-        is_wanted: impl FnOnce() -> bool,
+        is_wanted: &dyn Fn() -> bool,
     ) -> bool {
         let last = token.expires_on() - MARGIN;
         let soft = refresh_on(token, now).min(last).unix_timestamp();
         let end = self.age().saturating_add(u64::try_from((last - now).whole_seconds()).unwrap_or(0));
-        self.write(key, now, is_wanted, |slot| {
+        self.write(key, now, is_wanted, &|slot| {
             slot.soft = seconds(soft);
             // A token that is stored in its last seconds spans less than nothing.
             slot.span = seconds(soft - now.unix_timestamp());
@@ -214,9 +214,9 @@ impl TokenCache {
         error: &Error,
         fatal: bool,
         now: OffsetDateTime,
-        is_wanted: impl FnOnce() -> bool,
+        is_wanted: &dyn Fn() -> bool,
     ) -> bool {
-        self.write(key, now, is_wanted, |slot| {
+        self.write(key, now, is_wanted, &|slot| {
             let count = slot.failure.as_ref().map_or(0, |gate| gate.count).saturating_add(1);
             let until = Instant::now() + pause(error, count);
             slot.failure = Some(Box::new(Gate { error: error.clone(), until, count }));
@@ -234,8 +234,8 @@ impl TokenCache {
         &self,
         key: &CacheKey,
         now: OffsetDateTime,
-        is_wanted: impl FnOnce() -> bool,
-        change: impl FnOnce(&mut Slot),
+        is_wanted: &dyn Fn() -> bool,
+        change: &dyn Fn(&mut Slot),
     ) -> bool {
         let hash = self.hash_of(key);
         let mut shard = self.shard(key.place());
@@ -523,11 +523,11 @@ mod tests {
 
     impl TokenCache {
         fn put(&self, key: &CacheKey, token: &AccessToken) {
-            assert!(self.store(key, token, NOW, || true));
+            assert!(self.store(key, token, NOW, &|| true));
         }
 
         fn refuse(&self, key: &CacheKey, error: &Error, fatal: bool, seconds: i64) {
-            assert!(self.fail(key, error, fatal, at(seconds), || true));
+            assert!(self.fail(key, error, fatal, at(seconds), &|| true));
         }
     }
 
@@ -649,8 +649,8 @@ mod tests {
     #[test]
     fn what_is_no_longer_wanted_is_not_kept() {
         let cache = TokenCache::new(1 << 20);
-        assert!(!cache.store(&key("a"), &token("t", 3600), NOW, || false));
-        assert!(!cache.fail(&key("a"), &Error::new(ErrorKind::Transient, "down"), false, NOW, || false));
+        assert!(!cache.store(&key("a"), &token("t", 3600), NOW, &|| false));
+        assert!(!cache.fail(&key("a"), &Error::new(ErrorKind::Transient, "down"), false, NOW, &|| false));
         assert_eq!(cache.bytes(), 0);
     }
 

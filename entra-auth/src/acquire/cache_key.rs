@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::sha256;
-use crate::{ClientId, ObjectId, Scopes, TenantId, UserKey};
+use crate::{ClaimsChallenge, ClientId, ObjectId, Scopes, TenantId, UserKey};
 
 /// Everything on which a token depends. Authority, client and credential are those of the one client that owns the
 /// cache.
@@ -18,6 +18,15 @@ pub(crate) struct CacheKey {
     /// SHA-256 of the additional parameters that the request carries.
     pub(super) parameters: Option<[u8; 32]>,
     place: Place,
+}
+
+/// What makes two fetches the same: challenges differ, though what they bring lands under one key of the cache.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct FlightKey {
+    pub(super) key: CacheKey,
+    pub(super) claims: Option<ClaimsChallenge>,
+    /// The user's sign-outs so far: who signs in again does not board a flight from before.
+    pub(super) epoch: u64,
 }
 
 /// On whose behalf.

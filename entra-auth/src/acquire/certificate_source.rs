@@ -9,11 +9,13 @@ use std::{
 use time::OffsetDateTime;
 use tokio::time::{Instant, timeout};
 
-use super::{certificate::Certificate, signer::Boxed};
-use crate::Error;
+use super::{
+    certificate::Certificate,
+    question::{PATIENCE, Question},
+    signer::Boxed,
+};
+use crate::{Error, flight::caught};
 
-/// The function has this long. While it works, token requests of the client wait.
-const PATIENCE: Duration = Duration::from_secs(3);
 /// After a function that failed it is asked again this much later, or after the period if that is shorter.
 const AGAIN: Duration = Duration::from_secs(60);
 /// After a refusal that no other certificate cured, the function is left alone for this long.
@@ -28,7 +30,8 @@ const QUIET: Duration = Duration::from_secs(5);
 ///
 /// The certificate that was replaced is kept. When Entra does not know the new one yet, because it was renewed before it
 /// was registered, the client goes back to the old one until the next look. While the function fails, the last good
-/// certificate is used; event `entra.certificate.reload` tells of both. The function has 3 s.
+/// certificate is used; event `entra.certificate.reload` tells of both. The function is called once for all who wait, in
+/// a task of its own, and has 3 s.
 ///
 /// ```
 /// use std::time::Duration;
@@ -53,8 +56,7 @@ struct Inner {
     fetch: Box<dyn Fn() -> Boxed<Certificate> + Send + Sync>,
     period: Duration,
     state: Mutex<State>,
-    /// One asks, the others wait for what comes of it.
-    asking: tokio::sync::Mutex<()>,
+    question: Question,
 }
 
 struct State {
@@ -77,7 +79,7 @@ impl CertificateSource {
         let fetch: Box<dyn Fn() -> Boxed<Certificate> + Send + Sync> = Box::new(move || Box::pin(fetch()));
         let now = Instant::now();
         let state = State { good: first, other: None, due: now + period, quiet: now };
-        Self(Arc::new(Inner { fetch, period, state: Mutex::new(state), asking: tokio::sync::Mutex::new(()) }))
+        Self(Arc::new(Inner { fetch, period, state: Mutex::new(state), question: Question::default() }))
     }
 
     /// The certificate that was used last, or given first.
@@ -87,43 +89,72 @@ impl CertificateSource {
 
     /// The certificate for a token request.
     pub(super) async fn current(&self, now: OffsetDateTime) -> Certificate {
-        let is_due = || {
-            let state = self.0.lock();
-            Instant::now() >= state.due || state.good.expires_on() <= now && Instant::now() >= state.quiet
-        };
-        if is_due() {
-            let _asking = self.0.asking.lock().await;
-            if is_due() {
-                self.0.ask().await;
-            }
+        if self.0.lock().is_due(now) {
+            let inner = Arc::clone(&self.0);
+            let ask = async move {
+                // Who came while the last question was being answered finds it answered.
+                if inner.lock().is_due(now) {
+                    inner.ask().await;
+                }
+            };
+            self.0.question.ask(|| Box::pin(ask)).await;
         }
         self.last_good()
     }
 
     /// Whether there is another certificate than one that was refused; then it is the good one.
     pub(super) async fn is_other_than(&self, refused: &str, now: OffsetDateTime) -> bool {
-        let _asking = self.0.asking.lock().await;
-        if self.last_good().thumbprint() != refused {
+        let is_open = {
+            let state = self.0.lock();
+            if state.good.thumbprint() != refused {
+                return true;
+            }
+            Instant::now() >= state.quiet
+        };
+        if is_open {
+            let (inner, refused) = (Arc::clone(&self.0), Box::<str>::from(refused));
+            let ask = async move {
+                let is_open = {
+                    let state = inner.lock();
+                    state.good.thumbprint() == &*refused && Instant::now() >= state.quiet
+                };
+                if is_open {
+                    inner.ask().await;
+                    // Here too, so that nobody asks again between the answer and those who wait for it.
+                    inner.lock().leave(&refused, now);
+                }
+            };
+            self.0.question.ask(|| Box::pin(ask)).await;
+        }
+        self.0.lock().leave(refused, now)
+    }
+}
+
+impl State {
+    fn is_due(&self, now: OffsetDateTime) -> bool {
+        Instant::now() >= self.due || self.good.expires_on() <= now && Instant::now() >= self.quiet
+    }
+
+    /// Leaves a certificate that was refused, if it is still the good one; `false` when there is no other.
+    fn leave(&mut self, refused: &str, now: OffsetDateTime) -> bool {
+        if self.good.thumbprint() != refused {
             return true;
         }
-        if Instant::now() >= self.0.lock().quiet {
-            self.0.ask().await;
+        let now_here = Instant::now();
+        // Not again and again: many refusals must not put the next question off for ever.
+        if now_here >= self.quiet {
+            self.quiet = now_here + QUIET;
         }
-        let mut state = self.0.lock();
-        if state.good.thumbprint() != refused {
-            return true;
-        }
-        state.quiet = Instant::now() + QUIET;
         // The newest one is not registered yet, perhaps: the one before it still works then.
-        match state.other.take().filter(|other| other.expires_on() > now) {
+        match self.other.take().filter(|other| other.expires_on() > now) {
             Some(other) => {
                 let thumbprint = other.thumbprint();
                 tracing::warn!(
                     name: "entra.certificate.reload", result = "back", thumbprint,
                     "the new certificate was refused, is it registered? the one before it is used"
                 );
-                state.other = Some(std::mem::replace(&mut state.good, other));
-                state.due = state.due.max(state.quiet);
+                self.other = Some(std::mem::replace(&mut self.good, other));
+                self.due = self.due.max(self.quiet);
                 true
             }
             None => false,
@@ -132,12 +163,13 @@ impl CertificateSource {
 }
 
 impl Inner {
+    /// Asks the function, and keeps what it says.
     async fn ask(&self) {
-        let fetched = timeout(PATIENCE, (self.fetch)()).await;
+        let fetched = timeout(PATIENCE, caught(Box::pin(async { (self.fetch)().await }))).await;
         let mut state = self.lock();
         let now = Instant::now();
         let reason = match fetched {
-            Ok(Ok(certificate)) => {
+            Ok(Some(Ok(certificate))) => {
                 state.due = now + self.period;
                 if certificate.thumbprint() != state.good.thumbprint() {
                     let thumbprint = certificate.thumbprint();
@@ -148,7 +180,8 @@ impl Inner {
                 }
                 return;
             }
-            Ok(Err(error)) => error.to_string(),
+            Ok(Some(Err(error))) => error.to_string(),
+            Ok(None) => "its source panicked".to_owned(),
             Err(_) => "its source did not answer in 3 s".to_owned(),
         };
         state.due = now + self.period.min(AGAIN);
@@ -171,5 +204,122 @@ impl fmt::Debug for CertificateSource {
             .field("certificate", &self.0.lock().good)
             .field("period", &self.0.period)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::ErrorKind;
+
+    const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+
+    fn certificate() -> Certificate {
+        let key = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();
+        let signed = rcgen::CertificateParams::new(vec!["bot".to_owned()]).unwrap().self_signed(&key).unwrap();
+        Certificate::from_pem(format!("{}{}", key.serialize_pem(), signed.pem()).as_bytes()).unwrap()
+    }
+
+    /// A source that is always due. Its function answers with `next` when it is let through the gate.
+    fn gated(first: &Certificate, next: &Certificate) -> (CertificateSource, Arc<Semaphore>, Arc<AtomicUsize>) {
+        let (gate, asked) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (next, inside, count) = (next.clone(), Arc::clone(&gate), Arc::clone(&asked));
+        let source = CertificateSource::new(first.clone(), Duration::ZERO, move || {
+            count.fetch_add(1, Ordering::SeqCst);
+            let (next, inside) = (next.clone(), Arc::clone(&inside));
+            async move {
+                inside.acquire_owned().await.unwrap().forget();
+                Ok(next)
+            }
+        });
+        (source, gate, asked)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_callers_ask_once_and_those_who_go_end_nothing() {
+        let (first, next) = (certificate(), certificate());
+        for refused in [false, true] {
+            let (source, gate, asked) = gated(&first, &next);
+            let callers: Vec<_> = (0..50)
+                .map(|_| {
+                    let (source, thumbprint) = (source.clone(), first.thumbprint().to_owned());
+                    tokio::spawn(async move {
+                        match refused {
+                            true => assert!(source.is_other_than(&thumbprint, NOW).await),
+                            false => assert_ne!(source.current(NOW).await.thumbprint(), thumbprint),
+                        }
+                    })
+                })
+                .collect();
+            tokio::task::yield_now().await;
+            // Among them the one that made the call.
+            for caller in callers.iter().take(49) {
+                caller.abort();
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            gate.add_permits(1);
+            for caller in callers.into_iter().skip(49) {
+                caller.await.unwrap();
+            }
+            assert_eq!(asked.load(Ordering::SeqCst), 1);
+            assert_eq!(source.last_good().thumbprint(), next.thumbprint());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_that_hangs_costs_each_caller_3_s_and_the_old_certificate_goes_on() {
+        let (first, next) = (certificate(), certificate());
+        let (source, _gate, asked) = gated(&first, &next);
+        let callers: Vec<_> = (0..50)
+            .map(|_| {
+                let source = source.clone();
+                tokio::spawn(async move {
+                    let began = Instant::now();
+                    (source.current(NOW).await, began.elapsed())
+                })
+            })
+            .collect();
+        for caller in callers {
+            let (certificate, waited) = caller.await.unwrap();
+            assert_eq!(certificate.thumbprint(), first.thumbprint());
+            assert!(waited <= PATIENCE + Duration::from_millis(5), "{waited:?}");
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+        // A refusal within the next seconds does not ask again: the answer is known not to come.
+        assert!(!source.is_other_than(first.thumbprint(), NOW).await);
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_function_that_panics_is_one_that_fails() {
+        let first = certificate();
+        let source = CertificateSource::new(first.clone(), Duration::from_secs(600), || -> Boxed<Certificate> {
+            panic!("the function")
+        });
+        tokio::time::advance(Duration::from_secs(600)).await;
+        assert_eq!(source.current(NOW).await.thumbprint(), first.thumbprint());
+        assert!(!source.0.lock().is_due(NOW), "it is left alone for a minute");
+        tokio::time::advance(AGAIN).await;
+        assert!(source.0.lock().is_due(NOW));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_is_asked_about_once_in_five_seconds() {
+        let first = certificate();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        let source = CertificateSource::new(first.clone(), Duration::from_secs(3600), move || {
+            count.fetch_add(1, Ordering::SeqCst);
+            std::future::ready(Err(Error::new(ErrorKind::Transport, "closed")))
+        });
+        for (wait, expected) in [(0, 1), (0, 1), (4, 1), (2, 2)] {
+            tokio::time::advance(Duration::from_secs(wait)).await;
+            assert!(!source.is_other_than(first.thumbprint(), NOW).await);
+            assert_eq!(asked.load(Ordering::SeqCst), expected);
+        }
     }
 }

@@ -126,7 +126,7 @@ impl ConfidentialClient {
                 parameters: request.parameters.clone(),
             })
         };
-        self.0.engine.token(key, request, grant).await
+        self.0.engine.token(key, request, &grant).await
     }
 }
 

@@ -1,7 +1,6 @@
 use std::{fmt, time::Duration};
 
 use http::StatusCode;
-use serde::Deserialize;
 use tokio::time::Instant;
 use url::Url;
 
@@ -10,7 +9,11 @@ use super::{
     users::{First, SignedIn, Users},
     wire,
 };
-use crate::{CorrelationId, Error, ErrorKind, Scopes, Secret, is_https_or_loopback};
+use crate::{
+    CorrelationId, Error, ErrorKind, Scopes, Secret,
+    document::{Document, Seconds, Unreadable},
+    is_https_or_loopback,
+};
 
 /// A sign-in that waits for the user to enter a code in a browser elsewhere; see [`Users::device_code`].
 ///
@@ -53,17 +56,27 @@ impl DeviceCode {
 }
 
 /// The members of the answer that are used.
-#[derive(Deserialize)]
 struct Started {
     device_code: String,
     user_code: String,
     verification_uri: String,
-    #[serde(deserialize_with = "wire::seconds")]
     expires_in: i64,
-    #[serde(default, deserialize_with = "wire::optional_seconds")]
     interval: Option<i64>,
-    #[serde(default)]
     message: Option<String>,
+}
+
+impl Started {
+    fn read(body: &[u8]) -> Result<Self, Unreadable> {
+        let answer = Document::read(body)?;
+        Ok(Self {
+            device_code: answer.required("device_code")?,
+            user_code: answer.required("user_code")?,
+            verification_uri: answer.required("verification_uri")?,
+            expires_in: answer.required::<Seconds>("expires_in")?.0,
+            interval: answer.required::<Seconds>("interval").ok().map(|seconds| seconds.0),
+            message: answer.optional("message")?,
+        })
+    }
 }
 
 /// Between two polls, unless the answer says otherwise (RFC 8628 section 3.2), and what `slow_down` adds (3.5).
@@ -140,7 +153,7 @@ impl Users {
 }
 
 fn read(body: &[u8], started: Instant, scopes: &Scopes) -> Option<DeviceCode> {
-    let answer: Started = serde_json::from_slice(body).ok()?;
+    let answer = Started::read(body).ok()?;
     let verification_uri = Url::parse(&answer.verification_uri).ok().filter(is_https_or_loopback)?;
     let seconds = |number: i64, allowed: std::ops::RangeInclusive<i64>| {
         allowed.contains(&number).then(|| Duration::from_secs(number.unsigned_abs()))

@@ -15,14 +15,14 @@ use tracing::Instrument as _;
 use super::{accounts::Accounts, second_level::SecondLevel, wire::Extras};
 use super::{
     cache::{Hint, Look, TokenCache},
-    cache_key::{CacheKey, Place},
+    cache_key::{CacheKey, FlightKey, Place},
     credential::Used,
     wire::{self, Answer},
 };
 use crate::{
     AccessToken, Body, ClaimsChallenge, Clock, CorrelationId, Deadline, Error, ErrorKind, HttpTransport, RetryPolicy,
     Scopes, TokenRequest, TransportError,
-    flight::{Flights, Landing, caught},
+    flight::{Boxed, Flights, Landing, caught},
 };
 
 /// An answer of the token endpoint is never larger.
@@ -47,15 +47,6 @@ pub(super) struct Engine {
     pub(super) cache: TokenCache,
     flights: Flights<FlightKey, Result<AccessToken, Error>>,
     parallel: Semaphore,
-}
-
-/// What makes two fetches the same: challenges differ, though what they bring lands under one key of the cache.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct FlightKey {
-    key: CacheKey,
-    claims: Option<ClaimsChallenge>,
-    /// The user's sign-outs so far: who signs in again does not board a flight from before.
-    epoch: u64,
 }
 
 /// One grant: makes a fresh request for each attempt, since an assertion must not be sent twice.
@@ -112,11 +103,12 @@ impl Engine {
         Some(token)
     }
 
+    /// A token from the cache, or by the grant that `grant` makes when one is needed.
     pub(super) async fn token(
         self: &Arc<Self>,
         key: CacheKey,
         request: &TokenRequest,
-        grant: impl FnOnce() -> Arc<dyn Grant>,
+        grant: &(dyn Fn() -> Arc<dyn Grant> + Sync),
     ) -> Result<AccessToken, Error> {
         #[cfg(feature = "validate")]
         if self.recheck(&key).await && key.subject.is_account() {
@@ -137,8 +129,7 @@ impl Engine {
             Look::Fresh(token) => Ok(token),
             Look::Aging(token) => {
                 report("refresh", &flight.key.scopes);
-                let grant = grant();
-                self.flights.start(&flight, self.total * 2, || self.fetch(flight.clone(), request, grant));
+                self.flights.start(&flight, self.total * 2, || self.fetch(flight.clone(), request, grant()));
                 Ok(token)
             }
             Look::Gated(error) => {
@@ -147,8 +138,7 @@ impl Engine {
             }
             Look::Miss => {
                 report("miss", &flight.key.scopes);
-                let grant = grant();
-                let fetch = || self.fetch(flight.clone(), request, grant);
+                let fetch = || self.fetch(flight.clone(), request, grant());
                 match self.flights.join(&flight, self.total * 2, fetch).await {
                     Landing::Done(result) => result,
                     Landing::Crashed | Landing::TimedOut => Err(cut_off()),
@@ -164,7 +154,7 @@ impl Engine {
         flight: FlightKey,
         request: &TokenRequest,
         grant: Arc<dyn Grant>,
-    ) -> impl Future<Output = Result<AccessToken, Error>> + Send + 'static {
+    ) -> Boxed<'static, Result<AccessToken, Error>> {
         let engine = Arc::clone(self);
         let rejected = request.rejected.clone();
         let id = request.correlation_id.clone().unwrap_or_else(CorrelationId::random);
@@ -176,7 +166,7 @@ impl Engine {
             error.r#type = tracing::field::Empty,
             entra.correlation_id = id.as_str(),
         );
-        async move {
+        let fetch = async move {
             // Who came while the last flight was landing finds its result here instead of flying again.
             let look = || engine.cache.look(&flight.key, engine.clock.now(), rejected.as_ref());
             let found = look();
@@ -210,8 +200,8 @@ impl Engine {
             let deadline = Instant::now() + engine.total;
             // An endpoint that has just failed is asked once: a dead one is not to be hammered by every caller's patience.
             let patient = flight.claims.is_some() || !engine.cache.has_failed(&flight.key);
-            let attempts = caught(engine.attempts(&*grant, flight.claims.as_ref(), &id, deadline, patient));
-            let result = match timeout_at(deadline, attempts).await {
+            let attempts = engine.attempts(&*grant, flight.claims.as_ref(), &id, deadline, patient);
+            let result = match timeout_at(deadline, caught(Box::pin(attempts))).await {
                 Ok(Some(result)) => result,
                 Ok(None) => Err(cut_off()),
                 Err(_) => Err(late()),
@@ -226,10 +216,10 @@ impl Engine {
             // What was fetched for a user who has signed out meanwhile belongs to nobody.
             let is_wanted = || engine.epoch(&flight.key) == epoch;
             let is_kept = match &result {
-                Ok(token) => engine.cache.store(&flight.key, token, now, is_wanted),
+                Ok(token) => engine.cache.store(&flight.key, token, now, &is_wanted),
                 // A challenge that cannot be met says nothing about requests without it.
                 Err(_) if flight.claims.is_some() => is_wanted(),
-                Err(error) => engine.cache.fail(&flight.key, error, is_fatal(error, &flight.key), now, is_wanted),
+                Err(error) => engine.cache.fail(&flight.key, error, is_fatal(error, &flight.key), now, &is_wanted),
             };
             if !is_kept {
                 return Err(signed_out());
@@ -238,8 +228,8 @@ impl Engine {
                 tracing::Span::current().record("error.type", tracing::field::debug(error.kind()));
             }
             result
-        }
-        .instrument(span)
+        };
+        Box::pin(fetch.instrument(span))
     }
 
     async fn attempts(
@@ -366,7 +356,7 @@ impl Engine {
 impl Engine {
     /// Keeps a token that came by another way than [`Engine::token`], unless the user signed out since `epoch`.
     pub(super) fn adopt(&self, key: &CacheKey, token: &AccessToken, epoch: u64) -> Result<(), Error> {
-        match self.cache.store(key, token, self.clock.now(), || self.epoch(key) == epoch) {
+        match self.cache.store(key, token, self.clock.now(), &|| self.epoch(key) == epoch) {
             true => Ok(()),
             false => Err(signed_out()),
         }

@@ -1,15 +1,15 @@
 //! The tokens of one identity that this machine hands out: the same cache and the same flights as those of a client, for
 //! credentials that ask the machine instead of Entra.
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
     cache::{Look, TokenCache},
-    cache_key::{CacheKey, Subject},
+    cache_key::{CacheKey, FlightKey, Subject},
 };
 use crate::{
     AccessToken, Clock, Error, ErrorKind, TokenRequest,
-    flight::{Flights, Landing},
+    flight::{Boxed, Flights, Landing},
 };
 
 /// An identity is asked for few resources.
@@ -23,31 +23,21 @@ pub(crate) struct HostTokens {
     flights: Flights<FlightKey, Result<AccessToken, Error>>,
 }
 
-/// A fetch for a challenge must not be mistaken for one without.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct FlightKey {
-    key: CacheKey,
-    challenged: bool,
-}
-
 impl HostTokens {
     pub(crate) fn new(clock: Arc<dyn Clock>, limit: Duration) -> Self {
         Self { clock, limit, cache: TokenCache::new(LIMIT), flights: Flights::default() }
     }
 
     /// The token for a request, from the cache or by `fetch`.
-    pub(crate) async fn token<F>(
+    pub(crate) async fn token(
         self: &Arc<Self>,
         request: &TokenRequest,
-        fetch: impl FnOnce() -> F,
-    ) -> Result<AccessToken, Error>
-    where
-        F: Future<Output = Result<AccessToken, Error>> + Send + 'static,
-    {
-        let flight = FlightKey { key: key(request), challenged: request.claims.is_some() };
-        let look = match flight.challenged {
-            true => Look::Miss,
-            false => self.cache.look(&flight.key, self.clock.now(), request.rejected.as_ref()),
+        fetch: &(dyn Fn() -> Boxed<'static, Result<AccessToken, Error>> + Sync),
+    ) -> Result<AccessToken, Error> {
+        let flight = FlightKey { key: key(request), claims: request.claims.clone(), epoch: 0 };
+        let look = match flight.claims {
+            Some(_) => Look::Miss,
+            None => self.cache.look(&flight.key, self.clock.now(), request.rejected.as_ref()),
         };
         match look {
             Look::Fresh(token) => {
@@ -87,13 +77,13 @@ impl HostTokens {
         self: &Arc<Self>,
         flight: FlightKey,
         request: &TokenRequest,
-        fetch: impl Future<Output = Result<AccessToken, Error>> + Send + 'static,
-    ) -> impl Future<Output = Result<AccessToken, Error>> + Send + 'static {
+        fetch: Boxed<'static, Result<AccessToken, Error>>,
+    ) -> Boxed<'static, Result<AccessToken, Error>> {
         let tokens = Arc::clone(self);
         let rejected = request.rejected.clone();
-        async move {
+        Box::pin(async move {
             // Who came while the last flight was landing finds its result here.
-            if !flight.challenged {
+            if flight.claims.is_none() {
                 match tokens.cache.look(&flight.key, tokens.clock.now(), rejected.as_ref()) {
                     Look::Fresh(token) => return Ok(token),
                     Look::Gated(error) => return Err(error),
@@ -109,15 +99,15 @@ impl HostTokens {
             });
             match &result {
                 Ok(token) => {
-                    tokens.cache.store(&flight.key, token, now, || true);
+                    tokens.cache.store(&flight.key, token, now, &|| true);
                 }
-                Err(error) if !flight.challenged => {
-                    tokens.cache.fail(&flight.key, error, false, now, || true);
+                Err(error) if flight.claims.is_none() => {
+                    tokens.cache.fail(&flight.key, error, false, now, &|| true);
                 }
                 Err(_) => {}
             }
             result
-        }
+        })
     }
 }
 
@@ -157,13 +147,15 @@ mod tests {
         let get = |request: TokenRequest| {
             let (tokens, fetches) = (Arc::clone(&tokens), Arc::clone(&fetches));
             tokio::spawn(async move {
-                let clock = SystemClock;
-                let fetch = || async move {
-                    let count = fetches.fetch_add(1, Ordering::SeqCst);
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                    AccessToken::new(format!("t{count}"), clock.now() + time::Duration::hours(1))
+                let fetch = || -> Boxed<'static, _> {
+                    let fetches = Arc::clone(&fetches);
+                    Box::pin(async move {
+                        let count = fetches.fetch_add(1, Ordering::SeqCst);
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                        AccessToken::new(format!("t{count}"), SystemClock.now() + time::Duration::hours(1))
+                    })
                 };
-                tokens.token(&request, fetch).await.unwrap()
+                tokens.token(&request, &fetch).await.unwrap()
             })
         };
         let first: Vec<_> = (0..100).map(|_| get(request("a/.default"))).collect();
@@ -185,12 +177,14 @@ mod tests {
         let (tokens, fetches) = (tokens(), Arc::new(AtomicUsize::new(0)));
         for (advance, expected) in [(0, 1), (0, 1), (4, 1), (2, 2)] {
             tokio::time::advance(Duration::from_secs(advance)).await;
-            let fetches_here = Arc::clone(&fetches);
-            let fetch = || async move {
-                fetches_here.fetch_add(1, Ordering::SeqCst);
-                Err(Error::new(ErrorKind::Configuration, "wrong"))
+            let fetch = || -> Boxed<'static, _> {
+                let fetches = Arc::clone(&fetches);
+                Box::pin(async move {
+                    fetches.fetch_add(1, Ordering::SeqCst);
+                    Err(Error::new(ErrorKind::Configuration, "wrong"))
+                })
             };
-            assert!(tokens.token(&request("a/.default"), fetch).await.is_err());
+            assert!(tokens.token(&request("a/.default"), &fetch).await.is_err());
             assert_eq!(fetches.load(Ordering::SeqCst), expected);
         }
     }

@@ -51,7 +51,7 @@ fn wrong_answers(key: impl Fn(Owner) -> CacheKey) -> (usize, usize) {
                         missed += 1;
                         let text = format!("{}{number}{}", owner.mark(), "x".repeat(1800));
                         let token = AccessToken::new(text, NOW + time::Duration::hours(1)).unwrap();
-                        cache.store(&key, &token, NOW, || true);
+                        cache.store(&key, &token, NOW, &|| true);
                         token
                     }
                 };

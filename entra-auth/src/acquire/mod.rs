@@ -38,6 +38,7 @@ mod party;
 mod pkce;
 #[cfg(feature = "validate")]
 mod public_client;
+mod question;
 #[cfg(feature = "validate")]
 mod refresh;
 mod reload;

@@ -174,19 +174,19 @@ impl Fixed {
     fn restore(&self, cached: Option<Told>) {
         self.cache.forget(&self.user);
         match cached {
-            Some(Told::Token(epoch)) => drop(self.store(epoch, || true)),
-            Some(Told::Refused) => drop(self.fail(|| true)),
+            Some(Told::Token(epoch)) => drop(self.store(epoch, &|| true)),
+            Some(Told::Refused) => drop(self.fail(&|| true)),
             Some(Told::SignedOut) | None => {}
         }
         assert_eq!(self.look(), cached);
     }
 
-    fn store(&self, epoch: u64, is_wanted: impl FnOnce() -> bool) -> bool {
+    fn store(&self, epoch: u64, is_wanted: &dyn Fn() -> bool) -> bool {
         let token = AccessToken::new(epoch.to_string(), NOW + time::Duration::hours(1)).unwrap();
         self.cache.store(&self.key, &token, NOW, is_wanted)
     }
 
-    fn fail(&self, is_wanted: impl FnOnce() -> bool) -> bool {
+    fn fail(&self, is_wanted: &dyn Fn() -> bool) -> bool {
         self.cache.fail(&self.key, &self.refusal, false, NOW, is_wanted)
     }
 
@@ -384,9 +384,9 @@ impl World {
         };
         fixed.restore(self.cached);
         let (is_kept, told) = match outcome {
-            Outcome::Token => (fixed.store(epoch, is_wanted), Told::Token(epoch)),
+            Outcome::Token => (fixed.store(epoch, &is_wanted), Told::Token(epoch)),
             Outcome::Refused if self.mutant == Mutant::FailureForgotten => (is_wanted(), Told::Refused),
-            Outcome::Refused => (fixed.fail(is_wanted), Told::Refused),
+            Outcome::Refused => (fixed.fail(&is_wanted), Told::Refused),
         };
         self.cached = fixed.look();
         if is_kept { told } else { Told::SignedOut }

@@ -80,7 +80,7 @@ impl OnBehalfOf {
                 clock: Arc::clone(&inner.engine.clock),
             })
         };
-        inner.engine.token(key, request, grant).await
+        inner.engine.token(key, request, &grant).await
     }
 }
 

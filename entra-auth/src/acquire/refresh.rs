@@ -54,12 +54,12 @@ impl TokenCredential for AccountCredential {
                 engine: Arc::clone(&self.engine),
                 party: self.party.clone(),
                 holder: self.holder.clone(),
-                scopes,
+                scopes: scopes.clone(),
                 parameters: request.parameters.clone(),
                 sent: Mutex::default(),
             })
         };
-        self.engine.token(key, request, grant).await
+        self.engine.token(key, request, &grant).await
     }
 }
 

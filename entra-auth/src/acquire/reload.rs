@@ -12,8 +12,9 @@ use zeroize::Zeroizing;
 use super::{
     certificate::Certificate,
     file::{self, Links},
+    question::Question,
 };
-use crate::{BuildError, Error, ErrorKind, Secret};
+use crate::{BuildError, Error, ErrorKind, Secret, flight::blocking};
 
 /// Key and chain are never larger.
 const MAX_BYTES: u64 = 256 << 10;
@@ -25,7 +26,8 @@ const MAX_BYTES: u64 = 256 << 10;
 /// used from the next one on. When Entra refuses the one just used with a code that says so (AADSTS700027, 700024,
 /// 7000214, 1000502, 7000274, 7000277) and the file has changed meanwhile, the request is repeated once, at once, with
 /// the new one: callers notice nothing. While the file is broken or gone, the last good certificate is used, and event
-/// `entra.certificate.reload` says so once for each state of the file.
+/// `entra.certificate.reload` says so once for each state of the file. A file system that does not answer costs a token
+/// request 3 s; of many requests at the same time one reads.
 ///
 /// ```no_run
 /// use entra_auth::{CertificateFile, ConfidentialClient};
@@ -52,8 +54,7 @@ struct Watched {
     /// Only feature `pfx` can use one.
     password: Option<Secret>,
     state: Mutex<State>,
-    /// One reads, the others wait: a slow reader must not put an older certificate back.
-    reading: tokio::sync::Mutex<()>,
+    question: Question,
 }
 
 struct State {
@@ -103,7 +104,7 @@ impl CertificateFile {
         let content = read(&paths)?;
         let good = parse(&content, password.as_ref())?;
         let state = Mutex::new(State { good, stamp: Stamp::of(&content), bad: None });
-        let watched = Watched { paths, password, state, reading: tokio::sync::Mutex::new(()) };
+        let watched = Watched { paths, password, state, question: Question::default() };
         Ok(Self { watched: Arc::new(watched), send_chain: false, ad_fs: false })
     }
 
@@ -129,12 +130,7 @@ impl CertificateFile {
     /// The certificate that the file holds now, or the last good one.
     pub(super) async fn current(&self) -> (Certificate, Stamp) {
         let watched = Arc::clone(&self.watched);
-        let _reading = self.watched.reading.lock().await;
-        // Blocking, since a file system can be slow and a password takes time on purpose.
-        let refreshed = tokio::task::spawn_blocking(move || watched.refresh()).await;
-        if refreshed.is_err() {
-            tracing::warn!(name: "entra.certificate.reload", result = "kept", "the certificate file was not read");
-        }
+        self.watched.question.ask(|| Box::pin(async move { watched.refresh().await })).await;
         let state = self.watched.lock();
         (self.dressed(state.good.clone()), state.stamp)
     }
@@ -146,28 +142,25 @@ impl CertificateFile {
 }
 
 impl Watched {
-    fn refresh(&self) {
-        let content = read(&self.paths);
-        let stamp = content.as_ref().map_or(Stamp(None), |content| Stamp::of(content));
-        {
-            let mut state = self.lock();
-            if stamp == state.stamp {
-                state.bad = None;
-                return;
-            }
-            if state.bad == Some(stamp) {
-                return;
-            }
-        }
-        let parsed = content.and_then(|content| parse(&content, self.password.as_ref()));
+    /// Looks at the file. What was seen is kept here and not by the thread that reads: one that was given up must not
+    /// put an older certificate back.
+    async fn refresh(self: Arc<Self>) {
+        let watched = Arc::clone(&self);
+        // A file system can be slow, and a password takes time on purpose.
+        let Some((stamp, seen)) = blocking(move || watched.look()).await else {
+            tracing::warn!(name: "entra.certificate.reload", result = "kept", "the certificate file was not read");
+            return;
+        };
         let mut state = self.lock();
-        match parsed {
-            Ok(certificate) => {
+        match seen {
+            None if stamp == state.stamp => state.bad = None,
+            None => {}
+            Some(Ok(certificate)) => {
                 let thumbprint = certificate.thumbprint();
                 tracing::info!(name: "entra.certificate.reload", result = "changed", thumbprint, "certificate renewed");
                 *state = State { good: certificate, stamp, bad: None };
             }
-            Err(error) => {
+            Some(Err(error)) => {
                 state.bad = Some(stamp);
                 let thumbprint = state.good.thumbprint();
                 tracing::warn!(
@@ -176,6 +169,18 @@ impl Watched {
                 );
             }
         }
+    }
+
+    /// What the file holds now; without the certificate when it is in a state that is known.
+    fn look(&self) -> (Stamp, Option<Result<Certificate, BuildError>>) {
+        let content = read(&self.paths);
+        let stamp = content.as_ref().map_or(Stamp(None), |content| Stamp::of(content));
+        let is_known = {
+            let state = self.lock();
+            stamp == state.stamp || state.bad == Some(stamp)
+        };
+        let parse = || content.and_then(|content| parse(&content, self.password.as_ref()));
+        (stamp, (!is_known).then(parse))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

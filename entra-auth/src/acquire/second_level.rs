@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     AccessToken, Error, ErrorKind, Key, Namespace, Partition, Put, Store, StoreError, StoreErrorKind, UserKey, When,
+    document,
 };
 
 const TOKENS: Namespace = Namespace::rebuildable("entra.tokens");
@@ -123,7 +124,7 @@ impl Engine {
         let stale = held.is_some_and(|held| token.expires_on() <= held.expires_on())
             || rejected.is_some_and(|rejected| rejected.same_as(&token));
         // The point of refresh follows from when the token was issued, not from when it came here.
-        !stale && self.cache.store(key, &token, acquired_on, || self.accounts.epoch(user) == epoch)
+        !stale && self.cache.store(key, &token, acquired_on, &|| self.accounts.epoch(user) == epoch)
     }
 
     /// Shares a token that was fetched, unless the user signed out meanwhile, which is then known here too.
@@ -282,14 +283,22 @@ impl SecondLevel {
 
     /// Asks the store, unless it has just failed; failures are told to the operator and to nobody else.
     async fn ask<T>(&self, question: impl Future<Output = Result<T, StoreError>>) -> Option<T> {
-        if self.lock().paused.is_some_and(|until| until > Instant::now()) {
+        if self.is_paused() {
             return None;
         }
-        let kind = match timeout(PATIENCE, question).await {
+        match timeout(PATIENCE, question).await {
             Ok(Ok(answer)) => return Some(answer),
-            Ok(Err(error)) => error.kind(),
-            Err(_) => StoreErrorKind::Timeout,
-        };
+            Ok(Err(error)) => self.failed(error.kind()),
+            Err(_) => self.failed(StoreErrorKind::Timeout),
+        }
+        None
+    }
+
+    fn is_paused(&self) -> bool {
+        self.lock().paused.is_some_and(|until| until > Instant::now())
+    }
+
+    fn failed(&self, kind: StoreErrorKind) {
         if matches!(kind, StoreErrorKind::Unavailable | StoreErrorKind::Timeout) {
             self.lock().paused = Some(Instant::now() + RETRY);
         }
@@ -299,7 +308,6 @@ impl SecondLevel {
             error.r#type = ?kind,
             "the shared token cache failed; going on without it"
         );
-        None
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -327,7 +335,7 @@ impl Entry<'_> {
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        serde_json::from_slice(bytes.strip_prefix(&[FORMAT])?).ok()
+        document::read(std::str::from_utf8(bytes.strip_prefix(&[FORMAT])?).ok()?).ok()
     }
 
     /// The token and when it was issued, unless it is near its end or from the future.

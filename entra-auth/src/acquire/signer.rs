@@ -1,6 +1,6 @@
 //! The signer: a key that stays elsewhere, such as in a vault or a hardware module.
 
-use std::{fmt, pin::Pin, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 
@@ -69,7 +69,8 @@ impl fmt::Debug for SignRequest {
     }
 }
 
-pub(super) type Boxed<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
+/// What a function of the user gives, in a box.
+pub(super) type Boxed<T> = crate::flight::Boxed<'static, Result<T, Error>>;
 
 /// A boxed asynchronous function that signs.
 #[derive(Clone)]

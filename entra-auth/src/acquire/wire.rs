@@ -4,13 +4,14 @@ use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
-use serde::{Deserialize, Deserializer};
 use time::OffsetDateTime;
 use url::{Url, form_urlencoded};
 
 use super::aadsts::judge;
 use crate::{
-    AccessToken, Body, ClaimsChallenge, CorrelationId, Error, ErrorKind, ExtraParameters, OAuthError, retry_after,
+    AccessToken, Body, ClaimsChallenge, CorrelationId, Error, ErrorKind, ExtraParameters, OAuthError,
+    document::{Document, Seconds, Unreadable},
+    retry_after,
 };
 
 /// Parameters of a form, in the order in which they are sent.
@@ -40,20 +41,32 @@ pub(super) fn encode(endpoint: &Url, form: &Form<'_>, id: &CorrelationId) -> Res
 }
 
 /// The members of a successful answer that are used.
-#[derive(Deserialize)]
 struct Success {
     access_token: String,
     token_type: String,
-    #[serde(deserialize_with = "seconds")]
     expires_in: i64,
-    #[serde(default, deserialize_with = "optional_seconds")]
     refresh_in: Option<i64>,
     #[cfg(feature = "validate")]
-    #[serde(default)]
     refresh_token: Option<String>,
     #[cfg(feature = "validate")]
-    #[serde(default)]
     id_token: Option<String>,
+}
+
+impl Success {
+    fn read(body: &[u8]) -> Result<Self, Unreadable> {
+        let answer = Document::read(body)?;
+        Ok(Self {
+            access_token: answer.required("access_token")?,
+            token_type: answer.required("token_type")?,
+            expires_in: answer.required::<Seconds>("expires_in")?.0,
+            // A refresh hint that cannot be read is no reason to throw a good token away.
+            refresh_in: answer.required::<Seconds>("refresh_in").ok().map(|seconds| seconds.0),
+            #[cfg(feature = "validate")]
+            refresh_token: answer.optional("refresh_token")?,
+            #[cfg(feature = "validate")]
+            id_token: answer.optional("id_token")?,
+        })
+    }
 }
 
 /// What the token endpoint gave.
@@ -73,8 +86,7 @@ pub(super) struct Extras {
 }
 
 /// The members of an error answer. Entra promises only `error`.
-#[derive(Default, Deserialize)]
-#[serde(default)]
+#[derive(Default)]
 struct Failure {
     error: Option<String>,
     suberror: Option<String>,
@@ -84,6 +96,22 @@ struct Failure {
     trace_id: Option<String>,
     correlation_id: Option<String>,
     claims: Option<String>,
+}
+
+impl Failure {
+    fn read(body: &[u8]) -> Result<Self, Unreadable> {
+        let answer = Document::read(body)?;
+        Ok(Self {
+            error: answer.optional("error")?,
+            suberror: answer.optional("suberror")?,
+            error_description: answer.optional("error_description")?,
+            error_codes: answer.optional("error_codes")?.unwrap_or_default(),
+            timestamp: answer.optional("timestamp")?,
+            trace_id: answer.optional("trace_id")?,
+            correlation_id: answer.optional("correlation_id")?,
+            claims: answer.optional("claims")?,
+        })
+    }
 }
 
 /// Makes a token, or a typed error, of an answer.
@@ -98,8 +126,7 @@ pub(super) fn decode(
 
 fn success(body: &Bytes, now: OffsetDateTime) -> Result<Answer, Error> {
     const UNUSABLE: &str = "the token endpoint answered with something that is no token; look for a proxy in between";
-    // serde's message can quote the body, so it is not passed on.
-    let answer: Success = serde_json::from_slice(body).map_err(|_| Error::new(ErrorKind::Protocol, UNUSABLE))?;
+    let answer = Success::read(body).map_err(|_| Error::new(ErrorKind::Protocol, UNUSABLE))?;
     if !answer.token_type.eq_ignore_ascii_case("bearer") {
         return Err(Error::new(
             ErrorKind::Protocol,
@@ -134,7 +161,7 @@ fn success(body: &Bytes, now: OffsetDateTime) -> Result<Answer, Error> {
 
 pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &Bytes, now: OffsetDateTime) -> Error {
     // HTML of a proxy, an empty body: the status is still worth something.
-    let answer: Failure = serde_json::from_slice(body).unwrap_or_default();
+    let answer = Failure::read(body).unwrap_or_default();
     let wait = retry_after(headers, now)
         .or_else(|| (status == StatusCode::TOO_MANY_REQUESTS).then_some(Duration::from_secs(60)));
     if answer.error.is_none() && !(status == 408 || status == 429 || status.is_server_error()) {
@@ -160,25 +187,6 @@ pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &Bytes, now
     };
     let (kind, text) = judge(&oauth);
     Error::new(kind, text).with_oauth(oauth).with_retry_after(wait)
-}
-
-/// A number of seconds, which some endpoints send as a string.
-pub(super) fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Seconds {
-        Number(i64),
-        Text(String),
-    }
-    match Seconds::deserialize(deserializer)? {
-        Seconds::Number(number) => Ok(number),
-        Seconds::Text(text) => text.trim().parse().map_err(|_| serde::de::Error::custom("not a number of seconds")),
-    }
-}
-
-pub(super) fn optional_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-    // A refresh hint that cannot be read is no reason to throw a good token away.
-    Ok(seconds(deserializer).ok())
 }
 
 #[cfg(test)]

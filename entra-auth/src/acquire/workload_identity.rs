@@ -10,7 +10,9 @@ use super::{
     file::{self, Links},
     reload::unusable,
 };
-use crate::{Authority, BuildError, ClientId, Error, ErrorKind, Secret, TenantId, settings::Settings};
+use crate::{
+    Authority, BuildError, ClientId, Error, ErrorKind, Secret, TenantId, flight::blocking, settings::Settings,
+};
 
 /// A projected token is never larger.
 const MAX_BYTES: u64 = 16 << 10;
@@ -73,9 +75,9 @@ impl TokenFile {
 
     pub(super) async fn read(&self) -> Result<Secret, Error> {
         let file = self.clone();
-        tokio::task::spawn_blocking(move || file.read_now())
+        blocking(move || file.read_now())
             .await
-            .map_err(|_| Error::new(ErrorKind::ClientCredential, "the token file was not read"))?
+            .ok_or_else(|| Error::new(ErrorKind::ClientCredential, "the token file was not read"))?
             .map_err(unusable)
     }
 

@@ -7,10 +7,10 @@ use aws_lc_rs::{
     signature::{ParsedPublicKey, RsaPublicKeyComponents},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Algorithm, KeyError, KeyErrorKind, TokenError, TokenErrorKind, algorithm::Family, token::sha256};
+use crate::document::{self, Document, Unreadable};
 
 /// A public key that an issuer signs with. The key material is parsed once, when the document is read.
 ///
@@ -81,7 +81,7 @@ impl SigningKey {
 
     /// A usable key for verifying signatures, or nothing.
     fn from_jwk(json: &str) -> Option<Self> {
-        let jwk: Jwk = serde_json::from_str(json).ok()?;
+        let jwk = Jwk::read(json).ok()?;
         let for_signatures = jwk.r#use.is_none_or(|usage| usage == "sig")
             && jwk.key_ops.is_none_or(|operations| operations.iter().any(|operation| operation == "verify"));
         if !for_signatures || jwk.kid.is_empty() || jwk.kid.len() > MAX_KID {
@@ -130,21 +130,15 @@ pub(super) type Keys = HashMap<Box<str>, Arc<SigningKey>>;
 
 /// The usable keys of a document; at least one. Of two keys with one id the first counts.
 pub(super) fn parse_jwks(json: &[u8]) -> Result<Keys, KeyError> {
-    #[derive(Deserialize)]
-    struct Jwks<'a> {
-        #[serde(borrow)]
-        keys: Vec<&'a RawValue>,
-    }
-
-    let document: Jwks<'_> = serde_json::from_slice(json).map_err(|_| KeyErrorKind::Malformed)?;
+    let list = Document::read(json).and_then(|document| document.required("keys"));
+    let list: Vec<&RawValue> = list.map_err(|_| KeyErrorKind::Malformed)?;
     let mut keys = Keys::new();
-    for key in document.keys.iter().take(MAX_KEYS).filter_map(|raw| SigningKey::from_jwk(raw.get())) {
+    for key in list.into_iter().take(MAX_KEYS).filter_map(|raw| SigningKey::from_jwk(raw.get())) {
         keys.entry(key.kid.clone()).or_insert_with(|| Arc::new(key));
     }
     if keys.is_empty() { Err(KeyErrorKind::Malformed.into()) } else { Ok(keys) }
 }
 
-#[derive(Deserialize)]
 struct Jwk {
     kty: String,
     kid: String,
@@ -159,6 +153,27 @@ struct Jwk {
     issuer: Option<String>,
     cloud_instance_name: Option<String>,
     endorsements: Option<Vec<String>>,
+}
+
+impl Jwk {
+    fn read(json: &str) -> Result<Self, Unreadable> {
+        let jwk: Document<'_> = document::read(json)?;
+        Ok(Self {
+            kty: jwk.required("kty")?,
+            kid: jwk.required("kid")?,
+            r#use: jwk.optional("use")?,
+            key_ops: jwk.optional("key_ops")?,
+            alg: jwk.optional("alg")?,
+            n: jwk.optional("n")?,
+            e: jwk.optional("e")?,
+            crv: jwk.optional("crv")?,
+            x: jwk.optional("x")?,
+            y: jwk.optional("y")?,
+            issuer: jwk.optional("issuer")?,
+            cloud_instance_name: jwk.optional("cloud_instance_name")?,
+            endorsements: jwk.optional("endorsements")?,
+        })
+    }
 }
 
 enum Material {

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     BuildError, Clock, HttpTransport, RetryPolicy, SystemClock,
-    flight::{Flights, Landing},
+    flight::{Boxed, Flights, Landing},
     is_https_or_loopback,
     transport::{self, NO_KEY_TRANSPORT},
 };
@@ -75,9 +75,9 @@ impl JwksClient {
         }
     }
 
-    fn fetch(&self, reason: Reason) -> impl Future<Output = Result<(), KeyError>> + Send + 'static + use<> {
+    fn fetch(&self, reason: Reason) -> Boxed<'static, Result<(), KeyError>> {
         let fetch = self.keys().begin(reason, Instant::now()).then(|| Fetch(self.clone()));
-        async move {
+        Box::pin(async move {
             let Some(Fetch(client)) = &fetch else { return Ok(()) };
             let outcome = client.0.issuer.fetch().await;
             let mut keys = client.keys();
@@ -98,7 +98,7 @@ impl JwksClient {
                     Err(failure.error)
                 }
             }
-        }
+        })
     }
 
     fn keys(&self) -> MutexGuard<'_, KeySet> {

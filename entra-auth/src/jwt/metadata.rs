@@ -8,7 +8,6 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, StatusCode, header::ACCEPT};
-use serde::Deserialize;
 use tokio::time::{Instant, sleep, timeout_at};
 use url::Url;
 
@@ -17,8 +16,9 @@ use super::{
     jwk::{Keys, parse_jwks},
 };
 use crate::{
-    Body, Clock, Deadline, HttpTransport, RetryPolicy, TransportError, TransportErrorKind, is_https_or_loopback,
-    is_loopback, retry_after,
+    Body, Clock, Deadline, HttpTransport, RetryPolicy, TransportError, TransportErrorKind,
+    document::{Document, Unreadable},
+    is_https_or_loopback, is_loopback, retry_after,
 };
 
 const MAX_METADATA: usize = 256 * 1024;
@@ -104,24 +104,17 @@ impl Issuer {
 
     /// Believes a discovery document when it names the expected issuer and a place for keys that can be trusted.
     fn judge(&self, document: &[u8]) -> Result<Metadata, Problem> {
-        #[derive(Deserialize)]
-        struct Document {
-            issuer: String,
-            jwks_uri: String,
-            cloud_instance_name: Option<String>,
-        }
-
-        let document: Document =
-            serde_json::from_slice(document).map_err(|_| Problem::Document("this is no discovery document"))?;
-        if self.expected_issuer.as_ref().is_some_and(|expected| *expected != document.issuer) {
+        let (issuer, jwks_uri, cloud_instance_name) =
+            read(document).map_err(|_| Problem::Document("this is no discovery document"))?;
+        if self.expected_issuer.as_ref().is_some_and(|expected| *expected != issuer) {
             return Err(Problem::Document("the discovery document is another issuer's"));
         }
-        let jwks_uri = Url::parse(&document.jwks_uri)
-            .map_err(|_| Problem::Document("the discovery document names no place for keys"))?;
+        let jwks_uri =
+            Url::parse(&jwks_uri).map_err(|_| Problem::Document("the discovery document names no place for keys"))?;
         if !self.trusts(&jwks_uri) {
             return Err(Problem::Document("the discovery document names a place for keys that is not allowed"));
         }
-        Ok(Metadata { jwks_uri, cloud_instance_name: document.cloud_instance_name })
+        Ok(Metadata { jwks_uri, cloud_instance_name })
     }
 
     /// The origin of the metadata, a listed host on https, or this machine when the metadata are on it too.
@@ -183,6 +176,12 @@ impl Issuer {
     fn known(&self) -> MutexGuard<'_, Option<(Metadata, Instant)>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The issuer that a discovery document is of, where its keys are, and its cloud.
+fn read(document: &[u8]) -> Result<(String, String, Option<String>), Unreadable> {
+    let document = Document::read(document)?;
+    Ok((document.required("issuer")?, document.required("jwks_uri")?, document.optional("cloud_instance_name")?))
 }
 
 impl fmt::Debug for Issuer {

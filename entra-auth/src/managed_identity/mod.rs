@@ -27,8 +27,11 @@ pub(crate) use self::wire::aadsts;
 use self::{ladder::Ladder, source::Endpoint, wire::Ask};
 use crate::{
     AccessToken, Body, BuildError, ClientId, Clock, CorrelationId, Deadline, Error, ErrorKind, HttpTransport, ObjectId,
-    Scopes, Secret, SystemClock, TokenCredential, TokenRequest, TransportErrorKind, acquire::HostTokens,
-    chain::NotHere, settings::Settings,
+    Scopes, Secret, SystemClock, TokenCredential, TokenRequest, TransportErrorKind,
+    acquire::HostTokens,
+    chain::NotHere,
+    flight::{Boxed, blocking},
+    settings::Settings,
 };
 
 /// An answer of an identity endpoint is never larger.
@@ -134,8 +137,8 @@ impl TokenCredential for ManagedIdentityCredential {
         let challenged = request.claims.as_ref().and_then(|_| inner.tokens.kept(request));
         let bad = request.rejected.clone().or(challenged);
         let id = request.correlation_id.clone().unwrap_or_else(CorrelationId::random);
-        let fetch = || {
-            let inner = Arc::clone(inner);
+        let fetch = || -> Boxed<'static, _> {
+            let (inner, resource, bad) = (Arc::clone(inner), resource.clone(), bad.clone());
             let span = tracing::info_span!(
                 "entra.token",
                 grant = "managed_identity",
@@ -143,16 +146,16 @@ impl TokenCredential for ManagedIdentityCredential {
                 error.r#type = tracing::field::Empty,
                 entra.correlation_id = id.as_str(),
             );
-            async move {
+            let fetch = async move {
                 let result = inner.token(&resource, bad.as_ref()).await;
                 if let Err(error) = &result {
                     tracing::Span::current().record("error.type", tracing::field::debug(error.kind()));
                 }
                 result
-            }
-            .instrument(span)
+            };
+            Box::pin(fetch.instrument(span))
         };
-        inner.tokens.token(request, fetch).await
+        inner.tokens.token(request, &fetch).await
     }
 }
 
@@ -279,8 +282,8 @@ impl Inner {
             .as_ref()
             .ok_or_else(|| Error::new(ErrorKind::Unsupported, "Azure Arc keeps no keys on this operating system"))?;
         let path = arc::key_file(headers, directory)?;
-        let read = tokio::task::spawn_blocking(move || arc::read_key(&path)).await;
-        read.map_err(|_| Error::new(ErrorKind::Transport, "reading the Azure Arc agent's key was cut off"))?
+        let read = blocking(move || arc::read_key(&path)).await;
+        read.ok_or_else(|| Error::new(ErrorKind::Transport, "reading the Azure Arc agent's key was cut off"))?
     }
 }
 

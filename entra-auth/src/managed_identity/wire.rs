@@ -5,13 +5,16 @@ use std::time::Duration;
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
-use serde::Deserialize;
 use serde_json::Value;
 use time::{Date, Month, OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 use url::form_urlencoded;
 
 use super::{ManagedIdentityId, ManagedIdentitySource, source::Endpoint};
-use crate::{AccessToken, Body, Error, ErrorKind, OAuthError, Secret, retry_after};
+use crate::{
+    AccessToken, Body, Error, ErrorKind, OAuthError, Secret,
+    document::{Document, Unreadable},
+    retry_after,
+};
 
 /// What one request is for.
 #[derive(Clone, Copy)]
@@ -96,24 +99,33 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// The members that are used; numbers come as numbers or as strings.
-#[derive(Deserialize)]
 struct Success {
     access_token: String,
-    #[serde(default)]
     token_type: Option<String>,
-    #[serde(default)]
     expires_on: Value,
-    #[serde(default)]
     expires_in: Value,
-    #[serde(default)]
     refresh_in: Value,
     // What the Arc agent says it used.
-    #[serde(default)]
     client_id: Value,
-    #[serde(default)]
     object_id: Value,
-    #[serde(default)]
     msi_res_id: Value,
+}
+
+impl Success {
+    fn read(body: &[u8]) -> Result<Self, Unreadable> {
+        let answer = Document::read(body)?;
+        let value = |name| Ok(answer.optional(name)?.unwrap_or_default());
+        Ok(Self {
+            access_token: answer.required("access_token")?,
+            token_type: answer.optional("token_type")?,
+            expires_on: value("expires_on")?,
+            expires_in: value("expires_in")?,
+            refresh_in: value("refresh_in")?,
+            client_id: value("client_id")?,
+            object_id: value("object_id")?,
+            msi_res_id: value("msi_res_id")?,
+        })
+    }
 }
 
 /// No token of a managed identity is believed to live longer.
@@ -126,8 +138,7 @@ pub(super) fn success(
     body: &Bytes,
     now: OffsetDateTime,
 ) -> Result<AccessToken, Error> {
-    // serde's message can quote the body, so it is not passed on.
-    let answer: Success = serde_json::from_slice(body).map_err(|_| {
+    let answer = Success::read(body).map_err(|_| {
         Error::new(
             ErrorKind::Protocol,
             "the identity endpoint answered with something that is no token; look for a proxy in between",
@@ -213,8 +224,8 @@ fn american(text: &str) -> Option<OffsetDateTime> {
         "AM" | "PM" => std::mem::replace(&mut zone, parts.next()?),
         _ => "",
     };
-    let three = |text: &str, by: char| -> Option<[i32; 3]> {
-        let numbers: Vec<i32> = text.split(by).map(|part| part.parse().ok()).collect::<Option<_>>()?;
+    let three = |text: &str, by: char| -> Option<[i64; 3]> {
+        let numbers: Vec<i64> = text.split(by).map(|part| part.parse().ok()).collect::<Option<_>>()?;
         numbers.try_into().ok()
     };
     let [month, day, year] = three(date, '/')?;
@@ -226,27 +237,38 @@ fn american(text: &str) -> Option<OffsetDateTime> {
     };
     let (hours, minutes) = zone.strip_prefix('+').or_else(|| zone.strip_prefix('-'))?.split_once(':')?;
     let sign = if zone.starts_with('-') { -1 } else { 1 };
-    let offset = UtcOffset::from_hms(sign * hours.parse::<i8>().ok()?, sign * minutes.parse::<i8>().ok()?, 0).ok()?;
+    let part = |digits: &str| Some(sign * i8::try_from(digits.parse::<i64>().ok()?).ok()?);
+    let offset = UtcOffset::from_hms(part(hours)?, part(minutes)?, 0).ok()?;
     let month = Month::try_from(u8::try_from(month).ok()?).ok()?;
-    let date = Date::from_calendar_date(year, month, u8::try_from(day).ok()?).ok()?;
+    let date = Date::from_calendar_date(i32::try_from(year).ok()?, month, u8::try_from(day).ok()?).ok()?;
     let time = date.with_hms(u8::try_from(hour).ok()?, u8::try_from(minute).ok()?, u8::try_from(second).ok()?).ok()?;
     Some(time.assume_offset(offset))
 }
 
 /// The members of an error answer in the forms of all platforms.
-#[derive(Default, Deserialize)]
-#[serde(default)]
+#[derive(Default)]
 struct Failure {
     error: Value,
     error_description: Option<String>,
     message: Option<String>,
-    #[serde(alias = "correlationId")]
     correlation_id: Option<String>,
+}
+
+impl Failure {
+    fn read(body: &[u8]) -> Result<Self, Unreadable> {
+        let answer = Document::read(body)?;
+        Ok(Self {
+            error: answer.optional("error")?.unwrap_or_default(),
+            error_description: answer.optional("error_description")?,
+            message: answer.optional("message")?,
+            correlation_id: answer.optional("correlation_id")?.or(answer.optional("correlationId")?),
+        })
+    }
 }
 
 /// Makes a typed error of an answer that is no success.
 pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &Bytes, now: OffsetDateTime) -> Error {
-    let answer: Failure = serde_json::from_slice(body).unwrap_or_default();
+    let answer = Failure::read(body).unwrap_or_default();
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let nested = |name: &str| answer.error.get(name).and_then(text);
     let description = answer.error_description.or(answer.message).or_else(|| nested("message"));

@@ -110,16 +110,17 @@ impl fmt::Debug for Key {
 
 /// Net strings: every part with its length in front, so that `a.b`+`c` and `a`+`b.c` differ.
 fn joined<S: AsRef<str>>(parts: impl IntoIterator<Item = S>) -> Box<str> {
+    let mut all = String::with_capacity(128);
+    for part in parts {
+        append(&mut all, part.as_ref());
+    }
+    all.into()
+}
+
+fn append(all: &mut String, part: &str) {
     use fmt::Write;
-    parts
-        .into_iter()
-        .fold(String::with_capacity(128), |mut all, part| {
-            let part = part.as_ref();
-            // Writing to a string cannot fail.
-            let _ = write!(all, "{}:{part}", part.len());
-            all
-        })
-        .into()
+    // Writing to a string cannot fail.
+    let _ = write!(all, "{}:{part}", part.len());
 }
 
 #[cfg(test)]

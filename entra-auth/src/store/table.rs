@@ -136,7 +136,8 @@ impl<V: Serialize + DeserializeOwned> Table<V> {
         };
         let json = value.strip_prefix(&[JSON_V1]).ok_or(StoreErrorKind::Corrupt)?;
         // serde's message can quote the content, so it is not passed on.
-        let value = serde_json::from_slice(json).map_err(|_| StoreErrorKind::Corrupt)?;
+        let json = std::str::from_utf8(json).map_err(|_| StoreErrorKind::Corrupt)?;
+        let value = serde_json::from_str(json).map_err(|_| StoreErrorKind::Corrupt)?;
         Ok(Some((value, version)))
     }
 }

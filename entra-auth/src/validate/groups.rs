@@ -1,7 +1,7 @@
 use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
-use serde::Deserialize;
+use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use url::Url;
@@ -9,8 +9,9 @@ use url::Url;
 use super::{IdToken, UserToken};
 use crate::{
     AccessToken, Audience, Body, BuildError, ClaimsChallenge, Clock, Deadline, Error, ErrorKind, HttpTransport,
-    ObjectId, RetryPolicy, Scopes, SystemClock, TenantId, TokenCredential, TokenRequest, UserKey, is_https_or_loopback,
-    retry_after,
+    ObjectId, RetryPolicy, Scopes, SystemClock, TenantId, TokenCredential, TokenRequest, UserKey,
+    document::{self, Document, Unreadable},
+    is_https_or_loopback, retry_after,
     transport::{self, NO_KEY_TRANSPORT},
 };
 
@@ -214,7 +215,7 @@ impl Inner {
 fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8], now: OffsetDateTime) -> Result<Answer, Error> {
     let kind = match status.as_u16() {
         200 => {
-            let page = serde_json::from_slice(body).map_err(|_| protocol("Graph's answer is no list of groups"))?;
+            let page = Page::read(body).map_err(|_| protocol("Graph's answer is no list of groups"))?;
             return Ok(Answer::Page(page));
         }
         400 if code_of(body).as_deref() == Some(TOO_MANY) => return Ok(Answer::TooMany),
@@ -235,15 +236,8 @@ fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8], now: OffsetDateTi
 }
 
 fn code_of(body: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Failure {
-        error: Code,
-    }
-    #[derive(Deserialize)]
-    struct Code {
-        code: String,
-    }
-    serde_json::from_slice::<Failure>(body).ok().map(|failure| failure.error.code)
+    let error: Document<'_> = Document::read(body).ok()?.required("error").ok()?;
+    error.required("code").ok()
 }
 
 fn protocol(message: &'static str) -> Error {
@@ -272,25 +266,34 @@ enum Answer {
 }
 
 /// A page of either form: ids, or objects with an id.
-#[derive(Deserialize)]
 struct Page {
     value: Vec<Item>,
-    #[serde(rename = "@odata.nextLink")]
     next: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
 enum Item {
     Id(String),
-    Object {
-        id: String,
-        #[serde(rename = "securityEnabled")]
-        security: Option<bool>,
-    },
+    Object { id: String, security: Option<bool> },
+}
+
+impl Page {
+    fn read(body: &[u8]) -> Result<Self, Unreadable> {
+        let page = Document::read(body)?;
+        let items: Vec<&RawValue> = page.required("value")?;
+        let value = items.into_iter().map(|item| Item::read(item.get())).collect::<Result<_, _>>()?;
+        Ok(Self { value, next: page.optional("@odata.nextLink")? })
+    }
 }
 
 impl Item {
+    fn read(json: &str) -> Result<Self, Unreadable> {
+        if json.starts_with('"') {
+            return document::read(json).map(Self::Id);
+        }
+        let object: Document<'_> = document::read(json)?;
+        Ok(Self::Object { id: object.required("id")?, security: object.optional("securityEnabled")? })
+    }
+
     fn id(self, security_only: bool) -> Result<Option<String>, Error> {
         let (id, wanted) = match self {
             Self::Id(id) => (id, true),

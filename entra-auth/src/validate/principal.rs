@@ -1,4 +1,7 @@
-use crate::{Claims, ClientId, ObjectId, Secret, TenantId, TokenError, TokenErrorKind, TokenTimes};
+use crate::{
+    Claims, ClientId, ObjectId, Secret, TenantId, TokenError, TokenErrorKind, TokenTimes,
+    document::{self, Document},
+};
 
 /// The version of an access token: the resource's registration decides it, not the endpoint that was asked.
 #[non_exhaustive]
@@ -203,11 +206,9 @@ pub(super) fn display(claims: &Claims) -> UntrustedDisplay<'_> {
 
 /// Whether a user is in more groups than a token has room for (`hasgroups`, or `groups` in `_claim_names`).
 pub(super) fn has_more_groups(claims: &Claims) -> bool {
-    let elsewhere = claims
-        .raw("_claim_names")
-        .and_then(|raw| serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(raw.get()).ok());
+    let elsewhere = claims.raw("_claim_names").and_then(|raw| document::read::<Document<'_>>(raw.get()).ok());
     claims.raw("hasgroups").is_some_and(|raw| matches!(raw.get(), "true" | "\"true\""))
-        || elsewhere.is_some_and(|names| names.contains_key("groups"))
+        || elsewhere.is_some_and(|names| names.has("groups"))
 }
 
 /// Claims that are strings whenever they are there.

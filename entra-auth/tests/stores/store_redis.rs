@@ -1,10 +1,5 @@
 //! The store in Redis, against a real one: the contract, what lies in the server, and what happens when it fails.
 
-#![cfg(all(feature = "redis", feature = "conformance"))]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
-
-mod redis_server;
-
 use std::{
     error::Error as _,
     fs,
@@ -17,7 +12,8 @@ use entra_auth::{
     Key, LossWindow, Namespace, Put, RedisStore, SealedStore, Sealer, Store, StoreError, StoreErrorKind, Version, When,
     conformance,
 };
-use redis_server::RedisServer;
+
+use super::redis_server::RedisServer;
 
 const FLOWS: Namespace = Namespace::precious("flows");
 const HOUR: Duration = Duration::from_secs(3600);

@@ -1,13 +1,6 @@
 //! The second level of the token cache: what processes share, what a sign-out reaches, and that its failures are
 //! nobody's but the operator's.
 
-#![cfg(all(feature = "acquire", feature = "validate", feature = "reqwest", feature = "seal", feature = "test-util"))]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
-
-mod acquire_support;
-#[cfg(feature = "redis")]
-mod redis_server;
-
 use std::{
     sync::{
         Arc,
@@ -16,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use acquire_support::{CLIENT, TENANT, World, failure, success, world};
 use async_trait::async_trait;
 use bytes::Bytes;
 use entra_auth::{
@@ -24,6 +16,8 @@ use entra_auth::{
     Secret, SessionKey, Store, StoreError, StoreErrorKind, TokenCredential, TokenRequest, UserAssertion, When,
 };
 use serde_json::json;
+
+use super::acquire_support::{self, CLIENT, TENANT, World, failure, success, world};
 
 const UP: u8 = 0;
 const DOWN: u8 = 1;
@@ -377,10 +371,10 @@ async fn a_sign_out_elsewhere_ends_long_running_processes_and_a_new_start_works(
     }
 }
 
-#[cfg(feature = "redis")]
+#[cfg(all(feature = "redis", feature = "conformance"))]
 #[tokio::test(flavor = "multi_thread")]
 async fn processes_share_through_redis_and_live_through_its_loss() {
-    let Some(mut server) = redis_server::RedisServer::start(&[]) else { return };
+    let Some(mut server) = super::redis_server::RedisServer::start(&[]) else { return };
     let (world, sealer) = (world().await, Sealer::ephemeral());
     numbered(&world).await;
     let (one, two) = (process(&world, server.store(), &sealer), process(&world, server.store(), &sealer));
