@@ -65,6 +65,7 @@ impl ChainedTokenCredential {
 
 #[async_trait]
 impl TokenCredential for ChainedTokenCredential {
+    #[inline]
     async fn get_token(&self, request: &TokenRequest) -> Result<AccessToken, Error> {
         if let Some(link) = self.0.works.get().and_then(|at| self.0.links.get(*at)) {
             return link.credential.get_token(request).await;
@@ -160,6 +161,7 @@ pub(crate) struct Absent(pub(crate) Cow<'static, str>);
 
 #[async_trait]
 impl TokenCredential for Absent {
+    #[inline]
     async fn get_token(&self, _: &TokenRequest) -> Result<AccessToken, Error> {
         Err(Error::new(ErrorKind::Unsupported, self.0.clone()).with_source(NotHere(None)))
     }

@@ -35,12 +35,14 @@ wire_object! {
 
 impl ChannelAccount {
     /// An account with this id.
+    #[inline]
     pub fn new(id: impl Into<String>) -> Self {
         Self { id: Some(id.into()), ..Self::default() }
     }
 
     /// Sets the display name.
     #[must_use]
+    #[inline]
     pub fn with_name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
@@ -48,6 +50,7 @@ impl ChannelAccount {
 
     /// Sets the role.
     #[must_use]
+    #[inline]
     pub fn with_role(mut self, role: RoleType) -> Self {
         self.role = Some(role);
         self
@@ -55,6 +58,7 @@ impl ChannelAccount {
 
     /// The Entra object id, under either of its names (`aadObjectId`, `objectId`).
     #[must_use]
+    #[inline]
     pub fn object_id(&self) -> Option<std::borrow::Cow<'_, str>> {
         match &self.aad_object_id {
             Some(id) => Some(id.as_str().into()),

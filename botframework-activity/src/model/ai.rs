@@ -57,6 +57,7 @@ impl TypedEntity for MessageInfo {
 impl MessageInfo {
     /// Nothing yet, not even the AI label.
     #[must_use]
+    #[inline]
     pub fn new() -> Self {
         Self {
             schema_type: Some("Message".into()),
@@ -68,18 +69,21 @@ impl MessageInfo {
 
     /// The AI label: a model wrote the text.
     #[must_use]
+    #[inline]
     pub fn generated() -> Self {
         Self { additional_type: vec!["AIGeneratedContent".into()], ..Self::new() }
     }
 
     /// Whether the message carries the AI label.
     #[must_use]
+    #[inline]
     pub fn is_generated(&self) -> bool {
         self.additional_type.iter().any(|kind| kind == "AIGeneratedContent")
     }
 
     /// Adds a citation.
     #[must_use]
+    #[inline]
     pub fn cite(mut self, claim: Claim) -> Self {
         self.citation.push(claim);
         self
@@ -105,6 +109,7 @@ wire_object! {
 
 impl Claim {
     /// The source behind `[position]` in the text. A name of more than 80 characters is cut.
+    #[inline]
     pub fn new(position: i64, name: impl Into<String>) -> Self {
         let appearance = Appearance {
             schema_type: Some("DigitalDocument".into()),
@@ -123,6 +128,7 @@ impl Claim {
 
     /// Sets what the source says. More than 160 characters are cut.
     #[must_use]
+    #[inline]
     pub fn summary(self, text: impl Into<String>) -> Self {
         let text = cut(text.into(), MAX_SUMMARY);
         self.edit(|appearance| appearance.summary = Some(text))
@@ -131,6 +137,7 @@ impl Claim {
     /// Sets where the source is. Check an address that a model wrote with
     /// [`MarkdownSanitizer::allows`](crate::MarkdownSanitizer::allows) first.
     #[must_use]
+    #[inline]
     pub fn url(self, url: impl Into<String>) -> Self {
         let url = url.into();
         self.edit(|appearance| appearance.url = Some(url))
@@ -138,6 +145,7 @@ impl Claim {
 
     /// Sets the icon.
     #[must_use]
+    #[inline]
     pub fn icon(self, icon: Icon) -> Self {
         let image =
             AppearanceImage { schema_type: Some("ImageObject".into()), name: Some(icon), ..AppearanceImage::default() };
@@ -146,6 +154,7 @@ impl Claim {
 
     /// Adds a keyword of at most 28 characters. Of more than three, the first three count.
     #[must_use]
+    #[inline]
     pub fn keyword(self, word: impl Into<String>) -> Self {
         let word = cut(word.into(), MAX_KEYWORD);
         self.edit(|appearance| {
@@ -157,6 +166,7 @@ impl Claim {
 
     /// Sets the sensitivity label of the source.
     #[must_use]
+    #[inline]
     pub fn sensitivity(self, label: Sensitivity) -> Self {
         self.edit(|appearance| appearance.usage_info = Some(label))
     }
@@ -165,6 +175,7 @@ impl Claim {
     ///
     /// # Errors
     /// [`ModelErrorKind::Encode`](crate::ModelErrorKind::Encode) when the card cannot be JSON.
+    #[inline]
     pub fn card(self, card: &crate::card::AdaptiveCard) -> Result<Self, crate::ModelError> {
         let text = crate::RawJson::from_value(card)?.get().to_owned();
         Ok(self.edit(|appearance| {
@@ -173,6 +184,7 @@ impl Claim {
         }))
     }
 
+    #[inline]
     fn edit(mut self, change: impl FnOnce(&mut Appearance)) -> Self {
         change(self.appearance.get_or_insert_default());
         self
@@ -260,6 +272,7 @@ wire_object! {
 
 impl Sensitivity {
     /// A label with this title.
+    #[inline]
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             kind: Some(EntityType::SCHEMA_ORG_MESSAGE),
@@ -295,6 +308,7 @@ wire_object! {
 
 impl SensitivityPattern {
     /// A term of a set.
+    #[inline]
     pub fn new(set: impl Into<String>, name: impl Into<String>, code: impl Into<String>) -> Self {
         Self {
             schema_type: Some("DefinedTerm".into()),

@@ -29,6 +29,7 @@ impl Attachment {
     ///
     /// # Errors
     /// [`ModelErrorKind::Encode`](crate::ModelErrorKind::Encode) when the content cannot be JSON.
+    #[inline]
     pub fn new<T: Serialize + ?Sized>(content_type: ContentType, content: &T) -> Result<Self, ModelError> {
         Ok(Self {
             content_type: Some(content_type),
@@ -38,6 +39,7 @@ impl Attachment {
     }
 
     /// An attachment whose content is at a URL.
+    #[inline]
     pub fn linked(content_type: ContentType, content_url: impl Into<String>) -> Self {
         Self { content_type: Some(content_type), content_url: Some(content_url.into()), ..Self::default() }
     }
@@ -46,6 +48,7 @@ impl Attachment {
     ///
     /// # Errors
     /// [`ModelErrorKind::Shape`](crate::ModelErrorKind::Shape) when it is not of that shape.
+    #[inline]
     pub fn content<'a, T: Deserialize<'a>>(&'a self) -> Result<Option<T>, ModelError> {
         self.content.as_ref().map(RawJson::parse).transpose().map_err(|error| error.in_member("content"))
     }
@@ -54,12 +57,14 @@ impl Attachment {
     ///
     /// # Errors
     /// [`ModelErrorKind::Shape`](crate::ModelErrorKind::Shape) when the type is right and the content is not.
+    #[inline]
     pub fn card<T: Card>(&self) -> Result<Option<T>, ModelError> {
         if self.is(&T::CONTENT_TYPE) { self.content() } else { Ok(None) }
     }
 
     /// Sets the file name.
     #[must_use]
+    #[inline]
     pub fn with_name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
@@ -67,6 +72,7 @@ impl Attachment {
 
     /// Sets where the content is.
     #[must_use]
+    #[inline]
     pub fn with_content_url(mut self, url: impl Into<String>) -> Self {
         self.content_url = Some(url.into());
         self
@@ -74,6 +80,7 @@ impl Attachment {
 
     /// Whether the attachment is of this type.
     #[must_use]
+    #[inline]
     pub fn is(&self, content_type: &ContentType) -> bool {
         self.content_type.as_ref() == Some(content_type)
     }

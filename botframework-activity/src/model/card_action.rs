@@ -39,22 +39,26 @@ wire_object! {
 /// ```
 impl CardAction {
     /// A button of this kind with this label.
+    #[inline]
     pub fn new(kind: ActionType, title: impl Into<String>) -> Self {
         Self { kind, title: Some(title.into()), ..Self::default() }
     }
 
     /// Says the label in the user's name.
+    #[inline]
     pub fn im_back(title: impl Into<String>) -> Self {
         let title = title.into();
         Self::new(ActionType::IM_BACK, title.clone()).with_value(title)
     }
 
     /// Opens a page.
+    #[inline]
     pub fn open_url(title: impl Into<String>, url: impl Into<String>) -> Self {
         Self::new(ActionType::OPEN_URL, title).with_value(url.into())
     }
 
     /// Sends the bot a text that the chat shows as the label.
+    #[inline]
     pub fn message_back(title: impl Into<String>, text: impl Into<String>) -> Self {
         let title = title.into();
         Self {
@@ -65,12 +69,14 @@ impl CardAction {
     }
 
     /// Sends the bot an invoke.
+    #[inline]
     pub fn invoke(title: impl Into<String>, value: impl Into<RawJson>) -> Self {
         Self::new(ActionType::INVOKE, title).with_value(value)
     }
 
     /// Sets what the button carries: a text, or any JSON.
     #[must_use]
+    #[inline]
     pub fn with_value(mut self, value: impl Into<RawJson>) -> Self {
         self.value = Some(value.into());
         self
@@ -78,6 +84,7 @@ impl CardAction {
 
     /// Sets the picture.
     #[must_use]
+    #[inline]
     pub fn with_image(mut self, url: impl Into<String>) -> Self {
         self.image = Some(url.into());
         self
@@ -94,12 +101,14 @@ impl SuggestedActions {
     /// let message = Activity::message("Shall I?").with_suggested_actions(&answers)?;
     /// # Ok::<(), botframework_activity::ModelError>(())
     /// ```
+    #[inline]
     pub fn new(actions: impl IntoIterator<Item = CardAction>) -> Self {
         Self { actions: actions.into_iter().collect(), ..Self::default() }
     }
 
     /// Offers them to this account only.
     #[must_use]
+    #[inline]
     pub fn only_for(mut self, id: impl Into<String>) -> Self {
         self.to.push(id.into());
         self

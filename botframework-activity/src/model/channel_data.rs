@@ -195,18 +195,21 @@ wire_object! {
 
 impl TeamsButton {
     /// Sends a message that the chat shows as this text.
+    #[inline]
     pub fn message_back(display_text: impl Into<String>) -> Self {
         Self { display_text: Some(display_text.into()), ..Self::default() }
     }
 
     /// Opens a dialog: the bot gets a `task/fetch` invoke.
     #[must_use]
+    #[inline]
     pub fn task_fetch() -> Self {
         Self { kind: ActionType::from_static("task/fetch"), ..Self::default() }
     }
 }
 
 impl From<TeamsButton> for TeamsActionValue {
+    #[inline]
     fn from(button: TeamsButton) -> Self {
         Self { msteams: Some(button), ..Self::default() }
     }
@@ -215,12 +218,14 @@ impl From<TeamsButton> for TeamsActionValue {
 impl FeedbackLoop {
     /// Teams' own form.
     #[must_use]
+    #[inline]
     pub fn standard() -> Self {
         Self { kind: Some("default".into()), ..Self::default() }
     }
 
     /// A form of the bot's: the bot gets a `message/fetchTask` invoke.
     #[must_use]
+    #[inline]
     pub fn custom() -> Self {
         Self { kind: Some("custom".into()), ..Self::default() }
     }
@@ -229,6 +234,7 @@ impl FeedbackLoop {
 impl TeamsChannelData {
     /// The tenant id, when it is there and not empty.
     #[must_use]
+    #[inline]
     pub fn tenant_id(&self) -> Option<&str> {
         self.tenant.as_ref()?.id.as_deref().filter(|id| !id.is_empty())
     }

@@ -30,12 +30,14 @@ wire_object! {
 
 impl ConversationAccount {
     /// A conversation with this id.
+    #[inline]
     pub fn new(id: impl Into<String>) -> Self {
         Self { id: Some(id.into()), ..Self::default() }
     }
 
     /// The id without `;messageid=…`: what member calls need, while replies keep the whole id.
     #[must_use]
+    #[inline]
     pub fn id_without_thread(&self) -> Option<&str> {
         let id = self.id.as_deref()?;
         Some(id.split_once(";messageid=").map_or(id, |(id, _)| id))

@@ -28,6 +28,7 @@ pub trait TypedEntity: DeserializeOwned {
 
     /// Whether this `type` marks it. Others than [`TypedEntity::TYPE`] are spellings of it that are about.
     #[must_use]
+    #[inline]
     fn is_marked_by(kind: &EntityType) -> bool {
         *kind == Self::TYPE
     }
@@ -39,18 +40,21 @@ impl Entity {
     /// # Errors
     /// [`ModelErrorKind::Encode`](crate::ModelErrorKind::Encode) when it cannot be JSON,
     /// [`ModelErrorKind::Shape`](crate::ModelErrorKind::Shape) when it is no object.
+    #[inline]
     pub fn new<T: Serialize + ?Sized>(body: &T) -> Result<Self, ModelError> {
         RawJson::from_value(body)?.read()
     }
 
     /// The `type`; empty when there is none.
     #[must_use]
+    #[inline]
     pub fn kind(&self) -> &EntityType {
         &self.kind
     }
 
     /// The whole entity, `type` included.
     #[must_use]
+    #[inline]
     pub fn raw(&self) -> &RawJson {
         &self.raw
     }
@@ -60,6 +64,7 @@ impl Entity {
     /// # Errors
     /// [`ModelErrorKind::Shape`](crate::ModelErrorKind::Shape) when the type is right and the body is
     /// not.
+    #[inline]
     pub fn parse<T: TypedEntity>(&self) -> Result<Option<T>, ModelError> {
         if T::is_marked_by(&self.kind) {
             self.raw.parse().map(Some).map_err(|error| error.in_member("entities"))
@@ -79,16 +84,19 @@ impl Entity {
 }
 
 impl fmt::Debug for Entity {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entity").field("type", &self.kind).field("raw", &self.raw).finish()
     }
 }
 
 impl Value for Entity {
+    #[inline]
     fn read(from: &mut dyn Source) -> Result<Option<Self>, Stop> {
         Self::read_item(from).map(Some)
     }
 
+    #[inline]
     fn read_item(from: &mut dyn Source) -> Result<Self, Stop> {
         let raw = from.raw_or_null()?;
         let kind = json::text_member(raw.get(), "type")
@@ -96,6 +104,7 @@ impl Value for Entity {
         Ok(Self { kind: kind.map_or(EntityType::from_static(""), EntityType::from), raw })
     }
 
+    #[inline]
     fn datum(&self) -> Datum<'_> {
         Datum::Raw(&self.raw)
     }
@@ -297,6 +306,7 @@ wire_object! {
 impl TypedEntity for StreamInfo {
     const TYPE: EntityType = EntityType::STREAM_INFO;
 
+    #[inline]
     fn is_marked_by(kind: &EntityType) -> bool {
         kind.as_str().eq_ignore_ascii_case(Self::TYPE.as_str())
     }

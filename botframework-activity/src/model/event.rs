@@ -33,6 +33,7 @@ impl Activity {
     ///
     /// # Errors
     /// [`ModelErrorKind::Shape`](crate::ModelErrorKind::Shape) when the value is of another shape.
+    #[inline]
     pub fn event_as<T: TypedEvent>(&self) -> Result<Option<T>, ModelError> {
         if self.kind == ActivityType::EVENT && self.name.as_deref() == Some(T::NAME.as_str()) {
             self.value()

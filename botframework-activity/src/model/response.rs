@@ -19,18 +19,21 @@ wire_object! {
 impl InvokeResponse {
     /// An answer without a body.
     #[must_use]
+    #[inline]
     pub fn new(status: u16) -> Self {
         Self { status, ..Self::default() }
     }
 
     /// 200 without a body.
     #[must_use]
+    #[inline]
     pub fn ok() -> Self {
         Self::new(200)
     }
 
     /// 501: no handler for this invoke.
     #[must_use]
+    #[inline]
     pub fn not_implemented() -> Self {
         Self::new(501)
     }
@@ -39,6 +42,7 @@ impl InvokeResponse {
     ///
     /// # Errors
     /// [`ModelErrorKind::Encode`](crate::ModelErrorKind::Encode) when it cannot be JSON.
+    #[inline]
     pub fn with_body<T: Serialize + ?Sized>(mut self, body: &T) -> Result<Self, ModelError> {
         self.body = Some(RawJson::from_value(body).map_err(|error| error.in_member("body"))?);
         Ok(self)

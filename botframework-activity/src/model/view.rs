@@ -44,6 +44,7 @@ macro_rules! views {
         impl<'a> View<'a> {
             /// The type.
             #[must_use]
+            #[inline]
             pub fn kind(&self) -> &ActivityType {
                 match self {
                     $( Self::$variant(_) => const { &ActivityType::$constant }, )*
@@ -51,6 +52,7 @@ macro_rules! views {
                 }
             }
 
+            #[inline]
             fn of(activity: &'a Activity) -> Result<Self, ModelError> {
                 $(
                     if activity.kind == ActivityType::$constant {
@@ -107,6 +109,7 @@ impl Activity {
     ///
     /// # Errors
     /// [`ModelErrorKind::Shape`](crate::ModelErrorKind::Shape) when a part of it is of another shape.
+    #[inline]
     pub fn view(&self) -> Result<View<'_>, ModelError> {
         View::of(self)
     }
@@ -131,6 +134,7 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
+    #[inline]
     fn of(activity: &'a Activity) -> Result<Self, ModelError> {
         Ok(Self {
             text: activity.prompt_text(),
@@ -160,6 +164,7 @@ pub struct ConversationUpdate<'a> {
 }
 
 impl<'a> ConversationUpdate<'a> {
+    #[inline]
     fn of(activity: &'a Activity) -> Result<Self, ModelError> {
         Ok(Self {
             members_added: activity.members_added()?,
@@ -184,6 +189,7 @@ pub struct Reactions<'a> {
 }
 
 impl<'a> Reactions<'a> {
+    #[inline]
     fn of(activity: &'a Activity) -> Result<Self, ModelError> {
         Ok(Self {
             message_id: activity.reply_to_id.as_deref(),
@@ -206,6 +212,7 @@ pub struct MessageUpdate<'a> {
 }
 
 impl<'a> MessageUpdate<'a> {
+    #[inline]
     fn of(activity: &'a Activity) -> Result<Self, ModelError> {
         Ok(Self {
             message_id: activity.id.as_deref(),
@@ -227,6 +234,7 @@ pub struct MessageDelete<'a> {
 
 impl<'a> MessageDelete<'a> {
     #[allow(clippy::unnecessary_wraps)] // as its siblings
+    #[inline]
     fn of(activity: &'a Activity) -> Result<Self, ModelError> {
         Ok(Self { message_id: activity.id.as_deref(), event_type: event_type(activity) })
     }
@@ -244,6 +252,7 @@ pub struct InstallationUpdate<'a> {
 
 impl<'a> InstallationUpdate<'a> {
     #[allow(clippy::unnecessary_wraps)] // as its siblings
+    #[inline]
     fn of(activity: &'a Activity) -> Result<Self, ModelError> {
         let data = activity.teams_data().ok().flatten();
         let selected_channel = data.and_then(|data| data.settings).and_then(|settings| settings.selected_channel);
@@ -252,12 +261,14 @@ impl<'a> InstallationUpdate<'a> {
 
     /// Installed, or brought to a new version: conversations can be kept from now on.
     #[must_use]
+    #[inline]
     pub fn is_added(&self) -> bool {
         self.action.is_some_and(|action| *action == ActivityAction::ADD || *action == ActivityAction::ADD_UPGRADE)
     }
 
     /// Removed for good: conversations are to be forgotten. A new version of the app is no removal.
     #[must_use]
+    #[inline]
     pub fn is_removed(&self) -> bool {
         self.action == Some(&ActivityAction::REMOVE)
     }
@@ -278,6 +289,7 @@ pub struct Event<'a> {
 }
 
 impl<'a> Event<'a> {
+    #[inline]
     fn of(activity: &'a Activity) -> Result<Self, ModelError> {
         Ok(Self {
             name: activity.name.as_deref().map(EventName::from),
@@ -301,6 +313,7 @@ pub struct Invoke<'a> {
 }
 
 impl<'a> Invoke<'a> {
+    #[inline]
     fn of(activity: &'a Activity) -> Result<Self, ModelError> {
         Ok(Self { name: activity.invoke_name(), value: activity.value.as_ref(), relates_to: activity.relates_to()? })
     }
@@ -316,6 +329,7 @@ pub struct InvokeResult<'a> {
 
 impl<'a> InvokeResult<'a> {
     #[allow(clippy::unnecessary_wraps)] // as its siblings
+    #[inline]
     fn of(activity: &'a Activity) -> Result<Self, ModelError> {
         Ok(Self { value: activity.value.as_ref() })
     }
@@ -335,6 +349,7 @@ pub struct EndOfConversation<'a> {
 
 impl<'a> EndOfConversation<'a> {
     #[allow(clippy::unnecessary_wraps)] // as its siblings
+    #[inline]
     fn of(activity: &'a Activity) -> Result<Self, ModelError> {
         Ok(Self { code: activity.code.as_ref(), text: activity.text.as_deref(), value: activity.value.as_ref() })
     }
@@ -350,6 +365,7 @@ pub struct ContactRelationUpdate<'a> {
 
 impl<'a> ContactRelationUpdate<'a> {
     #[allow(clippy::unnecessary_wraps)] // as its siblings
+    #[inline]
     fn of(activity: &'a Activity) -> Result<Self, ModelError> {
         Ok(Self { action: activity.action.as_ref() })
     }
@@ -368,6 +384,7 @@ pub struct Suggestion<'a> {
 }
 
 impl<'a> Suggestion<'a> {
+    #[inline]
     fn of(activity: &'a Activity) -> Result<Self, ModelError> {
         Ok(Self {
             message_id: activity.reply_to_id.as_deref(),
@@ -394,6 +411,7 @@ pub struct Trace<'a> {
 }
 
 impl<'a> Trace<'a> {
+    #[inline]
     fn of(activity: &'a Activity) -> Result<Self, ModelError> {
         Ok(Self {
             name: activity.name.as_deref(),
@@ -416,6 +434,7 @@ pub struct Typing<'a> {
 }
 
 impl<'a> Typing<'a> {
+    #[inline]
     fn of(activity: &'a Activity) -> Result<Self, ModelError> {
         Ok(Self { text: activity.text.as_deref(), stream: activity.entity()? })
     }
@@ -432,6 +451,7 @@ pub struct Command<'a> {
 }
 
 impl<'a> Command<'a> {
+    #[inline]
     fn of(activity: &'a Activity) -> Result<Self, ModelError> {
         Ok(Self { name: activity.name.as_deref(), value: activity.value()? })
     }
@@ -448,6 +468,7 @@ pub struct CommandResult<'a> {
 }
 
 impl<'a> CommandResult<'a> {
+    #[inline]
     fn of(activity: &'a Activity) -> Result<Self, ModelError> {
         Ok(Self { name: activity.name.as_deref(), value: activity.value()? })
     }
@@ -463,6 +484,7 @@ pub struct Handoff<'a> {
 
 impl<'a> Handoff<'a> {
     #[allow(clippy::unnecessary_wraps)] // as its siblings
+    #[inline]
     fn of(activity: &'a Activity) -> Result<Self, ModelError> {
         Ok(Self { activity })
     }
@@ -478,6 +500,7 @@ pub struct DeleteUserData<'a> {
 
 impl<'a> DeleteUserData<'a> {
     #[allow(clippy::unnecessary_wraps)] // as its siblings
+    #[inline]
     fn of(activity: &'a Activity) -> Result<Self, ModelError> {
         Ok(Self { user: activity.from.as_ref() })
     }

@@ -126,12 +126,14 @@ impl Accounts {
         self.lock().departed.get(user).map_or(0, |(number, _)| *number)
     }
 
+    #[inline]
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
+    #[inline]
     const fn tick(&mut self) -> u64 {
         self.uses += 1;
         self.uses
@@ -139,6 +141,7 @@ impl State {
 }
 
 impl fmt::Debug for Accounts {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Accounts")
     }

@@ -39,6 +39,7 @@ impl ConfidentialClient {
     /// # }
     /// ```
     #[must_use]
+    #[inline]
     pub fn agent(&self, agent: ClientId) -> AgentCredential {
         let inner = self.inner();
         AgentCredential(Arc::new(Agent {
@@ -71,6 +72,7 @@ struct Agent {
 impl AgentCredential {
     /// The agent's client id.
     #[must_use]
+    #[inline]
     pub fn client_id(&self) -> &ClientId {
         &self.0.agent
     }
@@ -78,12 +80,14 @@ impl AgentCredential {
     /// Acts as the agent's user account, by its object id (grant `user_fic`,
     /// <https://learn.microsoft.com/entra/agent-id/identity-platform/agent-user-oauth-flow>).
     #[must_use]
+    #[inline]
     pub fn user(&self, object_id: ObjectId) -> AgentUser {
         AgentUser { agent: self.clone(), user: AgentUserId::ObjectId(object_id) }
     }
 
     /// The same by user principal name. Prefer the object id: names can change hands.
     #[must_use]
+    #[inline]
     pub fn user_by_name(&self, name: &str) -> AgentUser {
         AgentUser { agent: self.clone(), user: AgentUserId::Name(name.to_lowercase().into()) }
     }
@@ -91,6 +95,7 @@ impl AgentCredential {
 
 #[async_trait]
 impl TokenCredential for AgentCredential {
+    #[inline]
     async fn get_token(&self, request: &TokenRequest) -> Result<AccessToken, Error> {
         if !request.scopes.as_str().to_ascii_lowercase().ends_with("/.default") || request.scopes.iter().count() != 1 {
             return Err(Error::new(
@@ -104,6 +109,7 @@ impl TokenCredential for AgentCredential {
 
 #[async_trait]
 impl TokenCredential for AgentUser {
+    #[inline]
     async fn get_token(&self, request: &TokenRequest) -> Result<AccessToken, Error> {
         self.agent.0.token(request, AgentLeg::User(self.user.clone()), What::User(self.user.clone())).await
     }
@@ -158,10 +164,12 @@ struct Vouch {
 
 #[async_trait]
 impl Grant for Vouch {
+    #[inline]
     fn name(&self) -> &'static str {
         "agent_blueprint"
     }
 
+    #[inline]
     async fn request(&self, _claims: Option<&ClaimsChallenge>, id: &CorrelationId) -> Result<Request<Body>, Error> {
         let form = vec![
             ("grant_type", "client_credentials".into()),
@@ -183,6 +191,7 @@ struct AsAgent {
 
 #[async_trait]
 impl Grant for AsAgent {
+    #[inline]
     fn name(&self) -> &'static str {
         match self.what {
             What::App => "agent_app",
@@ -192,6 +201,7 @@ impl Grant for AsAgent {
         }
     }
 
+    #[inline]
     async fn request(&self, claims: Option<&ClaimsChallenge>, id: &CorrelationId) -> Result<Request<Body>, Error> {
         let agent = &self.agent;
         let vouched = agent.vouched(&self.tenant, id).await?;
@@ -231,6 +241,7 @@ impl Grant for AsAgent {
     }
 
     #[cfg(feature = "validate")]
+    #[inline]
     fn finish(&self, token: AccessToken) -> Result<AccessToken, Error> {
         match &self.what {
             What::OnBehalfOf(assertion) => {
@@ -256,6 +267,7 @@ impl AgentCredential {
     /// (<https://learn.microsoft.com/entra/agent-id/identity-platform/agent-on-behalf-of-oauth-flow>). As with
     /// [`ConfidentialClient::on_behalf_of`], no token outlives the assertion.
     #[must_use]
+    #[inline]
     pub fn on_behalf_of(&self, assertion: crate::UserAssertion) -> AgentOnBehalfOf {
         let hash = super::sha256(assertion.raw().expose().as_bytes());
         AgentOnBehalfOf { agent: self.clone(), assertion: Arc::new(assertion), hash }
@@ -265,6 +277,7 @@ impl AgentCredential {
 #[cfg(feature = "validate")]
 #[async_trait]
 impl TokenCredential for AgentOnBehalfOf {
+    #[inline]
     async fn get_token(&self, request: &TokenRequest) -> Result<AccessToken, Error> {
         let user = self.assertion.user_key();
         if request.tenant.as_ref().is_some_and(|other| other != user.tenant()) {
@@ -281,12 +294,14 @@ impl TokenCredential for AgentOnBehalfOf {
 
 #[cfg(feature = "validate")]
 impl fmt::Debug for AgentOnBehalfOf {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AgentOnBehalfOf").field("agent", &self.agent).finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for AgentCredential {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AgentCredential")
             .field("tenant", &self.0.tenant)
@@ -296,6 +311,7 @@ impl fmt::Debug for AgentCredential {
 }
 
 impl fmt::Debug for AgentUser {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AgentUser").field("agent", &self.agent).finish_non_exhaustive()
     }

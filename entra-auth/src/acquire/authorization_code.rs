@@ -47,6 +47,7 @@ pub enum Prompt {
 }
 
 impl Prompt {
+    #[inline]
     const fn as_str(self) -> &'static str {
         match self {
             Self::Login => "login",
@@ -60,6 +61,7 @@ impl Prompt {
 impl AuthorizationRequest {
     /// A sign-in that comes back to a registered redirect URI, with a first access token for `scopes` of one resource.
     /// `openid`, `profile` and `offline_access` are added.
+    #[inline]
     pub const fn new(redirect_uri: Url, scopes: Scopes) -> Self {
         Self {
             redirect_uri,
@@ -76,30 +78,35 @@ impl AuthorizationRequest {
     }
 
     /// Signs in to another tenant than the client's own. For users of many tenants: [`Users::with_audience`].
+    #[inline]
     pub fn tenant(mut self, tenant: TenantId) -> Self {
         self.tenant = Some(tenant);
         self
     }
 
     /// What to show. Default: what Entra needs.
+    #[inline]
     pub const fn prompt(mut self, prompt: Prompt) -> Self {
         self.prompt = Some(prompt);
         self
     }
 
     /// Fills the name in: a user name, or the `login_hint` claim of an earlier id token.
+    #[inline]
     pub fn login_hint(mut self, hint: impl Into<String>) -> Self {
         self.login_hint = Some(hint.into());
         self
     }
 
     /// The domain of the user's organisation, which skips Entra's own question for it.
+    #[inline]
     pub fn domain_hint(mut self, hint: impl Into<String>) -> Self {
         self.domain_hint = Some(hint.into());
         self
     }
 
     /// What the sign-in must satisfy: [`Error::claims_challenge`] of a token request that failed.
+    #[inline]
     pub fn claims(mut self, claims: ClaimsChallenge) -> Self {
         self.claims = Some(claims);
         self
@@ -107,6 +114,7 @@ impl AuthorizationRequest {
 
     /// How long ago the user may have signed in; older sessions are asked again. The validator checks it only with
     /// `IdTokenValidatorBuilder::max_sign_in_age`.
+    #[inline]
     pub const fn max_age(mut self, age: Duration) -> Self {
         self.max_age = Some(age);
         self
@@ -114,12 +122,14 @@ impl AuthorizationRequest {
 
     /// The answer comes as a form post instead of in the query, so that the code is in no server log and no history. The
     /// cookie of the session must then be `SameSite=None; Secure`, for the post comes from another site.
+    #[inline]
     pub const fn form_post(mut self) -> Self {
         self.form_post = true;
         self
     }
 
     /// Where in the application the user wanted to go.
+    #[inline]
     pub fn return_to(mut self, path: ReturnPath) -> Self {
         self.return_to = Some(path);
         self
@@ -143,6 +153,7 @@ impl ReturnPath {
     /// Takes a path with or without a query: from one slash on, visible ASCII without a backslash, at most 2,048 bytes, and
     /// without empty, `.` or `..` segments, encoded ones included. `None` for everything else.
     #[must_use]
+    #[inline]
     pub fn parse(text: &str) -> Option<Self> {
         let path = text.split(['?', '#']).next().unwrap_or_default();
         let visible = |b: u8| (0x21..0x7f).contains(&b) && b != b'\\';
@@ -159,6 +170,7 @@ impl ReturnPath {
 
     /// The path.
     #[must_use]
+    #[inline]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -203,6 +215,7 @@ impl SignInSession {
     /// # Errors
     ///
     /// None that can be provoked from outside; [`ErrorKind::Configuration`] stands for a failing encoder.
+    #[inline]
     pub fn to_secret(&self) -> Result<Secret, Error> {
         let text = serde_json::to_string(&self.0);
         text.map(Secret::from).map_err(|_| Error::new(ErrorKind::Configuration, "the session cannot be encoded"))
@@ -210,18 +223,21 @@ impl SignInSession {
 
     /// A session from the text of [`SignInSession::to_secret`]; `None` when it is not one of this version.
     #[must_use]
+    #[inline]
     pub fn from_secret(text: &Secret) -> Option<Self> {
         document::read(text.expose()).ok().filter(|session: &Kept| session.v == 1).map(Self)
     }
 
     /// Where in the application the user wanted to go.
     #[must_use]
+    #[inline]
     pub fn return_to(&self) -> Option<ReturnPath> {
         self.0.return_to.as_deref().and_then(ReturnPath::parse)
     }
 }
 
 impl fmt::Debug for SignInSession {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SignInSession").field("tenant", &self.0.tenant).finish_non_exhaustive()
     }
@@ -236,6 +252,7 @@ impl Users {
     ///
     /// [`ErrorKind::Configuration`] when the redirect URI is neither https nor `http` on a loopback address (public clients
     /// may also have a scheme of their own), or the scopes are too many.
+    #[inline]
     pub fn sign_in(&self, sign_in: AuthorizationRequest) -> Result<(Url, SignInSession), Error> {
         let own_scheme = self.party.is_public() && !matches!(sign_in.redirect_uri.scheme(), "http" | "https");
         let is_good = is_https_or_loopback(&sign_in.redirect_uri) || own_scheme;
@@ -319,6 +336,7 @@ impl Users {
     }
 
     /// The code of an answer that belongs to the session.
+    #[inline]
     fn judge(&self, session: &Kept, tenant: &TenantId, answer: AuthorizationAnswer) -> Result<Secret, Error> {
         if self.engine.clock.now() > at(session.expires) {
             return Err(Error::new(ErrorKind::Reauthenticate, "the sign-in took too long; start it again"));
@@ -339,6 +357,7 @@ impl Users {
 
     /// Whether an issuer is the one that was asked. Who asks by a domain name, or for users of many tenants, learns the
     /// tenant's GUID from the answer; the id token must then be of that issuer's cloud and of an allowed tenant.
+    #[inline]
     fn may_answer(&self, tenant: &TenantId, issuer: &str) -> bool {
         let authority = self.party.authority();
         let named = || issuer.split('/').find_map(|part| part.parse().ok().filter(TenantId::is_guid));
@@ -380,6 +399,7 @@ const SIGN_INS: Namespace = Namespace::rebuildable("sign-ins");
 impl SignInStore {
     /// Keeps sign-ins in `store`, for ten minutes each.
     #[must_use]
+    #[inline]
     pub fn new(store: Arc<dyn Store>) -> Self {
         Self(Table::new(store, LIFE.unsigned_abs()))
     }
@@ -412,6 +432,7 @@ fn key(browser: &str, state: &str) -> Key {
 }
 
 impl fmt::Debug for SignInStore {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SignInStore")
     }

@@ -32,24 +32,28 @@ impl DeviceCode {
     /// What the user enters. Show it to the one user in front of the device: whoever is talked into entering it signs
     /// this device in.
     #[must_use]
+    #[inline]
     pub fn user_code(&self) -> &str {
         &self.user_code
     }
 
     /// Where the user enters it.
     #[must_use]
+    #[inline]
     pub const fn verification_uri(&self) -> &Url {
         &self.verification_uri
     }
 
     /// Entra's own sentence with both, in English.
     #[must_use]
+    #[inline]
     pub fn message(&self) -> Option<&str> {
         self.message.as_deref()
     }
 
     /// How long the code is still good; 15 minutes at first.
     #[must_use]
+    #[inline]
     pub fn remaining(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
@@ -66,6 +70,7 @@ struct Started {
 }
 
 impl Started {
+    #[inline]
     fn read(body: &[u8]) -> Result<Self, Unreadable> {
         let answer = Document::read(body)?;
         Ok(Self {
@@ -185,6 +190,7 @@ fn again(error: &Error, kind: ErrorKind, text: &'static str) -> Error {
 }
 
 impl fmt::Debug for DeviceCode {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DeviceCode").field("verification_uri", &self.verification_uri.as_str()).finish_non_exhaustive()
     }

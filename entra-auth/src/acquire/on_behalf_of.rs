@@ -45,6 +45,7 @@ pub struct OnBehalfOf {
 
 #[async_trait]
 impl TokenCredential for OnBehalfOf {
+    #[inline]
     async fn get_token(&self, request: &TokenRequest) -> Result<AccessToken, Error> {
         if request.tenant.is_none()
             && let Some(token) = self.client.inner().engine.hit(&self.place, request, &self.hint)
@@ -98,6 +99,7 @@ impl Grant for Exchange {
         "on_behalf_of"
     }
 
+    #[inline]
     async fn request(&self, claims: Option<&ClaimsChallenge>, id: &CorrelationId) -> Result<Request<Body>, Error> {
         let mut form = vec![
             ("grant_type", GRANT_JWT_BEARER.into()),

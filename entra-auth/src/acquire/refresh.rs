@@ -35,6 +35,7 @@ impl AccountCredential {
 
 #[async_trait]
 impl TokenCredential for AccountCredential {
+    #[inline]
     async fn get_token(&self, request: &TokenRequest) -> Result<AccessToken, Error> {
         let tenant = self.holder.user.tenant();
         if request.tenant.as_ref().is_some_and(|other| other != tenant) {
@@ -80,10 +81,12 @@ struct Refresh {
 
 #[async_trait]
 impl Grant for Refresh {
+    #[inline]
     fn name(&self) -> &'static str {
         "refresh_token"
     }
 
+    #[inline]
     async fn request(&self, claims: Option<&ClaimsChallenge>, id: &CorrelationId) -> Result<Request<Body>, Error> {
         let refresh_token = self.engine.accounts.refresh_token(&self.holder).ok_or_else(nobody)?;
         *self.sent.lock().unwrap_or_else(PoisonError::into_inner) = Some(refresh_token.clone());
@@ -98,6 +101,7 @@ impl Grant for Refresh {
     }
 
     /// A new refresh token takes the place of the old one; without one the old one stays.
+    #[inline]
     fn keep(&self, extras: &Extras) {
         if let Some(refresh_token) = &extras.refresh_token {
             self.engine.accounts.rotate(&self.holder, refresh_token.clone());
@@ -106,6 +110,7 @@ impl Grant for Refresh {
 
     /// A refresh token that is no longer good is not sent again. One that only lacks consent or a second factor for this
     /// resource stays good for others.
+    #[inline]
     fn refused(&self, error: &Error) {
         let is_dead = error.kind() == ErrorKind::Reauthenticate
             && error.oauth().is_some_and(|oauth| oauth.error == "invalid_grant");
@@ -117,6 +122,7 @@ impl Grant for Refresh {
 }
 
 impl fmt::Debug for AccountCredential {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AccountCredential").field("user", &self.holder.user).finish_non_exhaustive()
     }

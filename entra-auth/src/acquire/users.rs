@@ -63,12 +63,14 @@ pub struct SignedIn {
 impl Account {
     /// The user: the only key under which anything of theirs is kept.
     #[must_use]
+    #[inline]
     pub const fn user_key(&self) -> &UserKey {
         &self.user
     }
 
     /// Names to show to people, and for nothing else.
     #[must_use]
+    #[inline]
     pub fn untrusted_display(&self) -> UntrustedDisplay<'_> {
         UntrustedDisplay { name: self.names.name.as_deref(), username: self.names.username.as_deref() }
     }
@@ -76,6 +78,7 @@ impl Account {
 
 /// Shows no name and no id of a person.
 impl fmt::Debug for Account {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Account").field("user", &self.user).finish_non_exhaustive()
     }
@@ -107,6 +110,7 @@ impl Users {
     /// # }
     /// ```
     #[must_use]
+    #[inline]
     pub fn with_audience(mut self, audience: SignInAudience) -> Self {
         self.tenant = audience.into_segment();
         self
@@ -114,12 +118,14 @@ impl Users {
 
     /// The users who have signed in and can get tokens silently, in no particular order.
     #[must_use]
+    #[inline]
     pub fn accounts(&self) -> Vec<Account> {
         self.engine.accounts.signed_in().into_iter().map(|(user, names)| Account { user, names }).collect()
     }
 
     /// The account of a user, if they have signed in.
     #[must_use]
+    #[inline]
     pub fn account(&self, user: &UserKey) -> Option<Account> {
         self.engine.accounts.names(user).map(|names| Account { user: user.clone(), names })
     }
@@ -130,6 +136,7 @@ impl Users {
     /// [`ErrorKind::Reauthenticate`]: send them through [`Users::sign_in`] again, with [`Error::claims_challenge`] when
     /// there is one.
     #[must_use]
+    #[inline]
     pub fn credential(&self, user: &UserKey) -> AccountCredential {
         let holder = Holder { user: user.clone(), session: None };
         AccountCredential::new(Arc::clone(&self.engine), self.party.clone(), holder)
@@ -152,6 +159,7 @@ impl Users {
     /// Where to send the browser to end the session at Entra too. `return_to` must be a registered redirect URI; see
     /// <https://learn.microsoft.com/entra/identity-platform/v2-protocols-oidc#send-a-sign-out-request>.
     #[must_use]
+    #[inline]
     pub fn sign_out_url(&self, return_to: Option<&url::Url>) -> url::Url {
         let mut url = self.party.endpoint(&self.tenant, "logout");
         if let Some(return_to) = return_to {
@@ -254,6 +262,7 @@ fn refused_id_token(error: TokenError, any_tenant: bool) -> Error {
 }
 
 impl fmt::Debug for Users {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Users")
             .field("authority", self.party.authority())

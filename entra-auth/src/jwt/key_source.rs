@@ -148,6 +148,7 @@ impl StaticKeys {
 
 #[async_trait]
 impl KeySource for StaticKeys {
+    #[inline]
     async fn key(&self, lookup: KeyLookup<'_>) -> Result<Arc<SigningKey>, KeyError> {
         self.0.get(lookup.kid).cloned().ok_or_else(|| KeyErrorKind::Unknown.into())
     }

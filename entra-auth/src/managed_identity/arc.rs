@@ -13,6 +13,7 @@ use crate::{Error, ErrorKind, Secret};
 const MAX_KEY: u64 = 4096;
 
 /// The only directory from which keys are read; `None` where there is no Arc agent.
+#[inline]
 pub(super) fn key_directory(lookup: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
     if cfg!(target_os = "linux") {
         Some("/var/opt/azcmagent/tokens".into())
@@ -24,6 +25,7 @@ pub(super) fn key_directory(lookup: &dyn Fn(&str) -> Option<String>) -> Option<P
 }
 
 /// Whether the agent is installed.
+#[inline]
 pub(super) fn is_installed(lookup: &dyn Fn(&str) -> Option<String>) -> bool {
     if cfg!(target_os = "linux") {
         Path::new("/opt/azcmagent/bin/himds").is_file()
@@ -37,6 +39,7 @@ pub(super) fn is_installed(lookup: &dyn Fn(&str) -> Option<String>) -> bool {
 
 /// The file that a 401 of the agent names, if it lies where the agent keeps its keys. Of the challenge only the base
 /// name is used.
+#[inline]
 pub(super) fn key_file(headers: &HeaderMap, directory: &Path) -> Result<PathBuf, Error> {
     let realm = headers.get_all(WWW_AUTHENTICATE).iter().find_map(|value| {
         let (scheme, rest) = value.to_str().ok()?.trim().split_once(' ')?;
@@ -66,6 +69,7 @@ pub(super) fn key_file(headers: &HeaderMap, directory: &Path) -> Result<PathBuf,
 }
 
 /// Reads the key: a regular file, no link, at most 4 KiB, opened once. It blocks.
+#[inline]
 pub(super) fn read_key(path: &Path) -> Result<Secret, Error> {
     let unreadable = |error: std::io::Error| {
         Error::new(
@@ -96,16 +100,19 @@ pub(super) fn read_key(path: &Path) -> Result<Secret, Error> {
 
 /// Whether the file that was opened is the one that was looked at.
 #[cfg(unix)]
+#[inline]
 fn same_file(a: &fs::Metadata, b: &fs::Metadata) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     (a.dev(), a.ino()) == (b.dev(), b.ino())
 }
 
 #[cfg(not(unix))]
+#[inline]
 fn same_file(a: &fs::Metadata, b: &fs::Metadata) -> bool {
     a.len() == b.len() && a.created().ok() == b.created().ok()
 }
 
+#[inline]
 fn refused(text: &'static str) -> Error {
     Error::new(ErrorKind::Protocol, text)
 }

@@ -57,6 +57,7 @@ impl Ladder {
     }
 
     /// Whether the status speaks of something that passes.
+    #[inline]
     const fn passes(&self, status: u16) -> bool {
         match self.source {
             ManagedIdentitySource::Imds => matches!(status, 404 | 408 | 429 | 500..=599),

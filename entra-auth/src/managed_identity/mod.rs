@@ -100,6 +100,7 @@ struct Inner {
 
 impl ManagedIdentityCredential {
     /// Starts with the identity to use.
+    #[inline]
     pub fn builder(id: ManagedIdentityId) -> ManagedIdentityBuilder {
         ManagedIdentityBuilder {
             id,
@@ -114,6 +115,7 @@ impl ManagedIdentityCredential {
 
     /// Where this host's tokens come from.
     #[must_use]
+    #[inline]
     pub fn source(&self) -> ManagedIdentitySource {
         self.0.endpoint.source
     }
@@ -121,6 +123,7 @@ impl ManagedIdentityCredential {
 
 #[async_trait]
 impl TokenCredential for ManagedIdentityCredential {
+    #[inline]
     async fn get_token(&self, request: &TokenRequest) -> Result<AccessToken, Error> {
         let inner = &self.0;
         if request.tenant.is_some() {
@@ -160,6 +163,7 @@ impl TokenCredential for ManagedIdentityCredential {
 }
 
 /// The resource of the one scope, as the endpoints want it.
+#[inline]
 fn resource(scopes: &Scopes) -> Result<&str, Error> {
     const SUFFIX: &str = "/.default";
     let mut all = scopes.iter();
@@ -287,12 +291,14 @@ impl Inner {
     }
 }
 
+#[inline]
 fn absent(cause: Option<Error>) -> Error {
     Error::new(ErrorKind::Unsupported, "no identity endpoint answered: this host has no managed identity")
         .with_source(NotHere(cause))
 }
 
 impl fmt::Debug for ManagedIdentityCredential {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ManagedIdentityCredential")
             .field("source", &self.0.endpoint.source)
@@ -327,12 +333,14 @@ impl ManagedIdentityBuilder {
 
     /// How requests are sent. The default with feature `reqwest` connects within 1 s and uses no proxy; one of your own
     /// must use no proxy either, because a proxy would answer with the identity of *its* host, or read the secret.
+    #[inline]
     pub fn transport(mut self, transport: Arc<dyn HttpTransport>) -> Self {
         self.transport = Some(transport);
         self
     }
 
     /// What time it is. Default: [`SystemClock`].
+    #[inline]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
@@ -340,6 +348,7 @@ impl ManagedIdentityBuilder {
 
     /// Tells the platform (capability `cp1`) that the caller handles claims challenges. Only App Service and Container
     /// Apps pass it on.
+    #[inline]
     pub const fn handles_claims_challenges(mut self) -> Self {
         self.challenges = true;
         self
@@ -347,6 +356,7 @@ impl ManagedIdentityBuilder {
 
     /// Looks for IMDS with one request of at most 1 s before the first token request, so that a machine outside Azure
     /// is recognized at once. Default: no. The constructors of `ChainedTokenCredential` turn it on.
+    #[inline]
     pub const fn probe(mut self) -> Self {
         self.probe = true;
         self
@@ -355,6 +365,7 @@ impl ManagedIdentityBuilder {
     /// Another directory for the keys of the Azure Arc agent, for tests.
     #[cfg(feature = "test-util")]
     #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+    #[inline]
     pub fn arc_key_directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.arc_keys = Some(directory.into());
         self
@@ -366,6 +377,7 @@ impl ManagedIdentityBuilder {
     ///
     /// When the platform does not know this kind of id, a variable names an address beyond this machine, the platform
     /// is Service Fabric, or no transport was given and none is built in. Who can fix it: the operator.
+    #[inline]
     pub fn build(mut self) -> Result<ManagedIdentityCredential, BuildError> {
         if self.endpoint.is_none() {
             self = self.settings(&Settings::from_env());
@@ -391,6 +403,7 @@ impl ManagedIdentityBuilder {
     }
 }
 
+#[inline]
 fn check(id: &ManagedIdentityId, source: ManagedIdentitySource) -> Result<(), BuildError> {
     use ManagedIdentityId::{ObjectId, ResourceId, SystemAssigned};
     match (id, source) {
@@ -423,12 +436,14 @@ fn check(id: &ManagedIdentityId, source: ManagedIdentitySource) -> Result<(), Bu
 
 /// The built-in transport: a proxy is never used.
 #[cfg(feature = "reqwest")]
+#[inline]
 fn direct() -> Result<Arc<dyn HttpTransport>, BuildError> {
     let builder = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT);
     Ok(Arc::new(crate::ReqwestTransport::from_builder(builder)?))
 }
 
 #[cfg(not(feature = "reqwest"))]
+#[inline]
 fn direct() -> Result<Arc<dyn HttpTransport>, BuildError> {
     Err(BuildError::new(crate::transport::NO_TRANSPORT))
 }

@@ -26,6 +26,7 @@ pub enum ManagedIdentitySource {
 }
 
 impl fmt::Display for ManagedIdentitySource {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Imds => "IMDS",
@@ -50,6 +51,7 @@ const IMDS_PATH: &str = "/metadata/identity/oauth2/token";
 const ARC: &str = "http://localhost:40342/metadata/identity/oauth2/token";
 
 /// Finds the endpoint by the variables that the platforms set; `arc_agent` says whether the Arc agent is installed.
+#[inline]
 pub(super) fn select(lookup: &dyn Fn(&str) -> Option<String>, arc_agent: bool) -> Result<Endpoint, BuildError> {
     let identity = lookup("IDENTITY_ENDPOINT");
     let header = lookup("IDENTITY_HEADER");
@@ -82,6 +84,7 @@ pub(super) fn select(lookup: &dyn Fn(&str) -> Option<String>, arc_agent: bool) -
 }
 
 /// Secrets of the platform go no further than this machine and its hypervisor.
+#[inline]
 fn is_local(url: &Url) -> bool {
     let link_local = match url.host() {
         Some(Host::Ipv4(ip)) => ip.is_link_local(),

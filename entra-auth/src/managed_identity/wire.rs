@@ -30,6 +30,7 @@ pub(super) struct Ask<'a> {
 }
 
 /// Encodes one request.
+#[inline]
 pub(super) fn encode(endpoint: &Endpoint, ask: Ask<'_>) -> Result<Request<Body>, Error> {
     use ManagedIdentitySource::{AppService, AzureArc, AzureMl, CloudShell, Imds};
 
@@ -76,6 +77,7 @@ pub(super) fn encode(endpoint: &Endpoint, ask: Ask<'_>) -> Result<Request<Body>,
 }
 
 /// How a user-assigned identity is named in the query; each platform has words of its own.
+#[inline]
 pub(super) fn selector(source: ManagedIdentitySource, id: &ManagedIdentityId) -> Option<(&'static str, &str)> {
     match id {
         ManagedIdentityId::SystemAssigned => None,
@@ -87,6 +89,7 @@ pub(super) fn selector(source: ManagedIdentitySource, id: &ManagedIdentityId) ->
     }
 }
 
+#[inline]
 fn sensitive(text: &str) -> Result<HeaderValue, Error> {
     let mut value = HeaderValue::try_from(text)
         .map_err(|_| Error::new(ErrorKind::Configuration, "the platform's identity secret is no header value"))?;
@@ -94,6 +97,7 @@ fn sensitive(text: &str) -> Result<HeaderValue, Error> {
     Ok(value)
 }
 
+#[inline]
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -112,6 +116,7 @@ struct Success {
 }
 
 impl Success {
+    #[inline]
     fn read(body: &[u8]) -> Result<Self, Unreadable> {
         let answer = Document::read(body)?;
         let value = |name| Ok(answer.optional(name)?.unwrap_or_default());
@@ -132,6 +137,7 @@ impl Success {
 const LONGEST: time::Duration = time::Duration::hours(24);
 
 /// Makes a token of a successful answer.
+#[inline]
 pub(super) fn success(
     source: ManagedIdentitySource,
     id: &ManagedIdentityId,
@@ -167,6 +173,7 @@ pub(super) fn success(
 }
 
 /// Old Arc agents ignore the selector and hand out the system identity's token; new ones repeat it.
+#[inline]
 fn honoured(id: &ManagedIdentityId, answer: &Success) -> Result<(), Error> {
     let (asked, echo) = match id {
         ManagedIdentityId::SystemAssigned => return Ok(()),
@@ -186,6 +193,7 @@ fn honoured(id: &ManagedIdentityId, answer: &Success) -> Result<(), Error> {
 
 /// When the token ends. The earlier of both statements counts; when only the life reaches into the future, the clock
 /// of this machine is ahead and the life counts.
+#[inline]
 fn expiry(expires_on: &Value, expires_in: &Value, now: OffsetDateTime) -> Option<OffsetDateTime> {
     let on = moment(expires_on, now).filter(|on| *on > now);
     let ends = match (on, moment(expires_in, now).filter(|on| *on > now)) {
@@ -197,6 +205,7 @@ fn expiry(expires_on: &Value, expires_in: &Value, now: OffsetDateTime) -> Option
 
 /// A time in any of the forms seen: seconds from now, seconds since 1970, RFC 3339, or the local form of old App
 /// Service; a JSON number or a string.
+#[inline]
 fn moment(value: &Value, now: OffsetDateTime) -> Option<OffsetDateTime> {
     /// 2001-01-01. Smaller numbers are lives.
     const EPOCH_FROM: i64 = 978_307_200;
@@ -216,6 +225,7 @@ fn moment(value: &Value, now: OffsetDateTime) -> Option<OffsetDateTime> {
 }
 
 /// `9/19/2027 9:53:10 PM +00:00` and `09/19/2027 21:53:10 +00:00`.
+#[inline]
 fn american(text: &str) -> Option<OffsetDateTime> {
     let mut parts = text.split_ascii_whitespace();
     let (date, clock) = (parts.next()?, parts.next()?);
@@ -255,6 +265,7 @@ struct Failure {
 }
 
 impl Failure {
+    #[inline]
     fn read(body: &[u8]) -> Result<Self, Unreadable> {
         let answer = Document::read(body)?;
         Ok(Self {
@@ -267,6 +278,7 @@ impl Failure {
 }
 
 /// Makes a typed error of an answer that is no success.
+#[inline]
 pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &Bytes, now: OffsetDateTime) -> Error {
     let answer = Failure::read(body).unwrap_or_default();
     let text = |value: &Value| value.as_str().map(str::to_owned);
@@ -301,6 +313,7 @@ pub(super) fn failure(status: StatusCode, headers: &HeaderMap, body: &Bytes, now
 }
 
 /// The numbers of `AADSTS…` codes in a text.
+#[inline]
 pub(crate) fn aadsts(text: &str) -> Vec<u32> {
     let number = |rest: &str| {
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
@@ -310,6 +323,7 @@ pub(crate) fn aadsts(text: &str) -> Vec<u32> {
 }
 
 /// Docker Desktop answers for an address nobody has.
+#[inline]
 pub(super) fn is_unreachable(status: StatusCode, body: &[u8]) -> bool {
     status == StatusCode::FORBIDDEN && body.windows(11).any(|part| part.eq_ignore_ascii_case(b"unreachable"))
 }

@@ -58,6 +58,7 @@ struct Inner {
 impl GroupResolver {
     /// Starts a resolver that asks Graph with this credential, whose own tenant is `home`. For users of other tenants the
     /// credential is asked for a token of theirs.
+    #[inline]
     pub fn builder(credential: Arc<dyn TokenCredential>, home: TenantId) -> GroupResolverBuilder {
         GroupResolverBuilder {
             credential,
@@ -132,6 +133,7 @@ impl Inner {
         }
     }
 
+    #[inline]
     fn token_request(&self, user: &UserKey) -> TokenRequest {
         let request = TokenRequest::new(self.audience.scopes().clone());
         if *user.tenant() == self.home { request } else { request.with_tenant(user.tenant().clone()) }
@@ -251,6 +253,7 @@ struct Access {
 }
 
 impl Access {
+    #[inline]
     fn renew(&mut self, challenge: Option<ClaimsChallenge>) {
         self.request.rejected = self.token.take();
         if challenge.is_some() {
@@ -277,6 +280,7 @@ enum Item {
 }
 
 impl Page {
+    #[inline]
     fn read(body: &[u8]) -> Result<Self, Unreadable> {
         let page = Document::read(body)?;
         let items: Vec<&RawValue> = page.required("value")?;
@@ -286,6 +290,7 @@ impl Page {
 }
 
 impl Item {
+    #[inline]
     fn read(json: &str) -> Result<Self, Unreadable> {
         if json.starts_with('"') {
             return document::read(json).map(Self::Id);
@@ -294,6 +299,7 @@ impl Item {
         Ok(Self::Object { id: object.required("id")?, security: object.optional("securityEnabled")? })
     }
 
+    #[inline]
     fn id(self, security_only: bool) -> Result<Option<String>, Error> {
         let (id, wanted) = match self {
             Self::Id(id) => (id, true),
@@ -314,12 +320,14 @@ struct Step {
 }
 
 impl Step {
+    #[inline]
     fn members(inner: &Inner, user: &UserKey) -> Result<Self, Error> {
         let body = serde_json::json!({ "securityEnabledOnly": inner.security_only }).to_string();
         let url = address(inner, user, &["getMemberObjects"])?;
         Ok(Self { method: Method::POST, url, body: Some(body), eventual: false })
     }
 
+    #[inline]
     fn transitive(inner: &Inner, user: &UserKey) -> Result<Self, Error> {
         let mut segments = vec!["transitiveMemberOf"];
         let mut query = "$select=id&$top=999";
@@ -333,12 +341,14 @@ impl Step {
     }
 
     /// The next page, which must be on Graph too: the token goes along.
+    #[inline]
     fn follow(&self, link: &str, inner: &Inner) -> Result<Self, Error> {
         let url = Url::parse(link).ok().filter(|url| url.origin() == inner.graph.origin());
         let url = url.ok_or_else(|| Error::new(ErrorKind::ForeignOrigin, "Graph's next page is on another server"))?;
         Ok(Self { method: Method::GET, url, body: None, eventual: self.eventual })
     }
 
+    #[inline]
     fn request(&self) -> Result<Request<Body>, Error> {
         let mut request = Request::builder()
             .method(self.method.clone())
@@ -370,6 +380,7 @@ fn address(inner: &Inner, user: &UserKey, end: &[&str]) -> Result<Url, Error> {
 
 /// Shows where it asks.
 impl fmt::Debug for GroupResolver {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GroupResolver")
             .field("graph", &self.0.graph.as_str())
@@ -394,18 +405,21 @@ pub struct GroupResolverBuilder {
 
 impl GroupResolverBuilder {
     /// How Graph is asked. Default: `ReqwestTransport`, with feature `reqwest`.
+    #[inline]
     pub fn transport(mut self, transport: Arc<dyn HttpTransport>) -> Self {
         self.transport = Some(transport);
         self
     }
 
     /// The clock that dates in answers are read by. Default [`SystemClock`].
+    #[inline]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
     /// Graph of another cloud, such as `https://graph.microsoft.us`. Default `https://graph.microsoft.com`.
+    #[inline]
     pub fn graph(mut self, base: Url) -> Self {
         self.graph = Some(base);
         self
@@ -413,6 +427,7 @@ impl GroupResolverBuilder {
 
     /// What tokens for Graph are asked for. Default: `/.default` behind the address of Graph. To be named where the address
     /// is not that of the resource, such as a gateway's or a sandbox's, and for permissions that a user gave.
+    #[inline]
     pub fn scopes(mut self, scopes: Scopes) -> Self {
         self.scopes = Some(scopes);
         self
@@ -420,18 +435,21 @@ impl GroupResolverBuilder {
 
     /// Also distribution groups, directory roles and administrative units. Default: security groups alone, as in tokens
     /// of registrations with `groupMembershipClaims` = `SecurityGroup`.
+    #[inline]
     pub fn all_objects(mut self) -> Self {
         self.security_only = false;
         self
     }
 
     /// How long one answer may take, all pages and repeats included. Default 20 s.
+    #[inline]
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
     /// How often and how patiently each page is asked for again. Default [`RetryPolicy::default`].
+    #[inline]
     pub const fn retry(mut self, retry: RetryPolicy) -> Self {
         self.retry = retry;
         self
@@ -443,6 +461,7 @@ impl GroupResolverBuilder {
     ///
     /// When Graph's address is neither `https` nor on loopback, or without a transport when feature `reqwest` is off. The
     /// developer.
+    #[inline]
     pub fn build(self) -> Result<GroupResolver, BuildError> {
         let graph = match self.graph {
             Some(url) => url,
@@ -475,6 +494,7 @@ impl GroupResolverBuilder {
 }
 
 impl fmt::Debug for GroupResolverBuilder {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GroupResolverBuilder").field("home", &self.home).finish_non_exhaustive()
     }

@@ -48,6 +48,7 @@ struct Inner {
 
 impl IdTokenValidator {
     /// Starts a validator for the id tokens that this cloud issues to that client, for users of tenants of that policy.
+    #[inline]
     pub fn builder(authority: Authority, client: ClientId, policy: TenantPolicy) -> IdTokenValidatorBuilder {
         IdTokenValidatorBuilder { setup: Setup::new(authority, policy), client, max_sign_in_age: None }
     }
@@ -105,6 +106,7 @@ impl Inner {
 
     /// `aud` holds this client. Where others stand beside it `azp` must say that this client asked; where `azp` is there
     /// it must say so too.
+    #[inline]
     fn judge_audience(&self, claims: &Claims) -> Result<(), TokenError> {
         let raw = claims.raw("aud").ok_or(TokenErrorKind::MissingClaim)?;
         let audiences = match raw.get().starts_with('[') {
@@ -123,6 +125,7 @@ impl Inner {
     }
 
     /// The user signed in recently enough, if that matters.
+    #[inline]
     fn judge_sign_in(&self, claims: &Claims, now: OffsetDateTime) -> Result<(), TokenError> {
         let signed_in = claims.numeric_date("auth_time")?;
         let Some(max_age) = self.max_sign_in_age else { return Ok(()) };
@@ -174,6 +177,7 @@ struct Content {
 }
 
 impl IdToken {
+    #[inline]
     fn read(claims: Claims, times: TokenTimes, raw: Secret) -> Result<Self, TokenError> {
         Ok(Self(Arc::new(Content {
             tenant: tenant_of(&claims)?,
@@ -192,48 +196,56 @@ impl IdToken {
     /// The user: tenant and object id. The only key under which anything of a user is kept. Both claims come with the
     /// scope `profile`.
     #[must_use]
+    #[inline]
     pub fn user_key(&self) -> UserKey {
         UserKey::assume_verified(self.0.tenant.clone(), self.0.object_id.clone())
     }
 
     /// `tid`: the tenant that the user signed in to.
     #[must_use]
+    #[inline]
     pub fn tenant(&self) -> &TenantId {
         &self.0.tenant
     }
 
     /// `oid`: the user's object id in that tenant.
     #[must_use]
+    #[inline]
     pub fn object_id(&self) -> &ObjectId {
         &self.0.object_id
     }
 
     /// `sub`: the user as this application alone sees them.
     #[must_use]
+    #[inline]
     pub fn subject(&self) -> &str {
         &self.0.subject
     }
 
     /// `iat`: when the token was issued.
     #[must_use]
+    #[inline]
     pub fn issued_at(&self) -> OffsetDateTime {
         self.0.issued_at
     }
 
     /// `auth_time`: when the user last signed in, when the registration asks for this claim.
     #[must_use]
+    #[inline]
     pub fn authenticated_at(&self) -> Option<OffsetDateTime> {
         self.0.authenticated_at
     }
 
     /// `exp`: until when the token could be accepted. It does not end the application's own session.
     #[must_use]
+    #[inline]
     pub fn expires_on(&self) -> OffsetDateTime {
         self.0.expires_on
     }
 
     /// `roles`: application roles.
     #[must_use]
+    #[inline]
     pub fn roles(&self) -> &[String] {
         &self.0.roles
     }
@@ -241,42 +253,49 @@ impl IdToken {
     /// `groups`: object ids of the user's groups, when the registration asks for them. `None` also when there are too
     /// many for a token; see [`IdToken::has_more_groups`].
     #[must_use]
+    #[inline]
     pub fn groups(&self) -> Option<&[String]> {
         self.0.groups.as_deref()
     }
 
     /// Whether the user is in more groups than fit into a token, so that Graph must be asked.
     #[must_use]
+    #[inline]
     pub fn has_more_groups(&self) -> bool {
         has_more_groups(&self.0.claims)
     }
 
     /// `sid`: the session in Entra, for front-channel sign-out.
     #[must_use]
+    #[inline]
     pub fn session_id(&self) -> Option<&str> {
         self.text("sid")
     }
 
     /// `login_hint`: opaque, for `logout_hint` when the user signs out.
     #[must_use]
+    #[inline]
     pub fn login_hint(&self) -> Option<&str> {
         self.text("login_hint")
     }
 
     /// Names to show to people, and for nothing else.
     #[must_use]
+    #[inline]
     pub fn untrusted_display(&self) -> UntrustedDisplay<'_> {
         display(&self.0.claims)
     }
 
     /// Every claim of the token, the ones without a getter too.
     #[must_use]
+    #[inline]
     pub fn claims(&self) -> &Claims {
         &self.0.claims
     }
 
     /// The token itself, for `id_token_hint`. Nobody accepts it as an access token.
     #[must_use]
+    #[inline]
     pub fn raw(&self) -> &Secret {
         &self.0.raw
     }
@@ -287,6 +306,7 @@ impl IdToken {
     /// # Errors
     ///
     /// [`TokenErrorKind::HashMismatch`]: the code is not the one of this sign-in. Redeem it nowhere.
+    #[inline]
     pub fn check_code(&self, code: &Secret) -> Result<(), TokenError> {
         check_half_hash(self.text("c_hash"), code.expose())
     }
@@ -297,10 +317,12 @@ impl IdToken {
     /// # Errors
     ///
     /// [`TokenErrorKind::HashMismatch`]: the access token is not the one of this sign-in. Use it nowhere.
+    #[inline]
     pub fn check_access_token(&self, token: &AccessToken) -> Result<(), TokenError> {
         check_half_hash(self.text("at_hash"), token.expose())
     }
 
+    #[inline]
     fn text(&self, name: &str) -> Option<&str> {
         self.0.claims.string(name).ok().flatten()
     }
@@ -325,6 +347,7 @@ fn half_hash(text: &str) -> String {
 
 /// Shows tenant and end, no claim of a person.
 impl fmt::Debug for IdToken {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IdToken")
             .field("tenant", &self.0.tenant)
@@ -346,6 +369,7 @@ impl IdTokenValidatorBuilder {
 
     /// How long ago the user may have signed in (`auth_time`, an optional claim that the registration must ask for; send
     /// the same number of seconds as `max_age` in the authorize request). Default: not judged.
+    #[inline]
     pub const fn max_sign_in_age(mut self, age: Duration) -> Self {
         self.max_sign_in_age = Some(age);
         self
@@ -356,6 +380,7 @@ impl IdTokenValidatorBuilder {
     /// # Errors
     ///
     /// With a tenant policy that can let nobody in, or without a transport when feature `reqwest` is off. The developer.
+    #[inline]
     pub fn build(self) -> Result<IdTokenValidator, BuildError> {
         Ok(IdTokenValidator(Arc::new(Inner {
             ground: self.setup.build()?,
@@ -366,6 +391,7 @@ impl IdTokenValidatorBuilder {
 }
 
 impl fmt::Debug for IdTokenValidatorBuilder {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IdTokenValidatorBuilder")
             .field("authority", &self.setup.authority)

@@ -49,11 +49,13 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 impl TenantKeys {
     /// Starts a key source for that cloud and policy.
+    #[inline]
     pub fn builder(authority: Authority, policy: TenantPolicy) -> TenantKeysBuilder {
         TenantKeysBuilder { authority, policy, transport: None, clock: Arc::new(SystemClock), capacity: CAPACITY }
     }
 
     /// The tenant that an issuer stands for, if it is one of this cloud's issuers.
+    #[inline]
     fn tenant(&self, issuer: &str) -> Option<TenantId> {
         let tenant =
             issuer.split('/').find_map(|segment| segment.parse::<TenantId>().ok().filter(TenantId::is_guid))?;
@@ -61,6 +63,7 @@ impl TenantKeys {
         self.policy.allows(&tenant).then_some(tenant)
     }
 
+    #[inline]
     fn client(&self, tenant: &TenantId) -> Result<JwksClient, KeyError> {
         let now = Instant::now();
         let mut tenants = self.lock();
@@ -82,6 +85,7 @@ impl TenantKeys {
         Ok(client)
     }
 
+    #[inline]
     fn lock(&self) -> MutexGuard<'_, Tenants> {
         self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -89,6 +93,7 @@ impl TenantKeys {
 
 impl Tenants {
     /// Drops the tenant that was not used for longest; not too often, or a few tokens in turn would make a fetch each.
+    #[inline]
     fn make_room(&mut self, now: Instant) -> Result<(), KeyError> {
         self.evictions.retain(|at| now.duration_since(*at) < MINUTE);
         if self.evictions.len() >= EVICTIONS_PER_MINUTE {
@@ -105,6 +110,7 @@ impl Tenants {
 
 #[async_trait]
 impl KeySource for TenantKeys {
+    #[inline]
     async fn key(&self, lookup: KeyLookup<'_>) -> Result<Arc<SigningKey>, KeyError> {
         let tenant = self.tenant(lookup.issuer).ok_or(KeyErrorKind::Unknown)?;
         let client = match &self.shared {
@@ -114,6 +120,7 @@ impl KeySource for TenantKeys {
         client.key(lookup).await
     }
 
+    #[inline]
     fn revision(&self) -> u64 {
         if let Some(shared) = &self.shared {
             return shared.revision();
@@ -124,6 +131,7 @@ impl KeySource for TenantKeys {
 }
 
 impl fmt::Debug for TenantKeys {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TenantKeys")
             .field("authority", &self.authority)
@@ -145,18 +153,21 @@ pub struct TenantKeysBuilder {
 
 impl TenantKeysBuilder {
     /// How documents are fetched. Default: `ReqwestTransport`, with feature `reqwest`.
+    #[inline]
     pub fn transport(mut self, transport: Arc<dyn HttpTransport>) -> Self {
         self.transport = Some(transport);
         self
     }
 
     /// The clock that dates in answers are read by. Default [`SystemClock`].
+    #[inline]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
     /// How many tenants' keys are kept. Default 1,000; at least 1.
+    #[inline]
     pub fn capacity(mut self, tenants: usize) -> Self {
         self.capacity = tenants.max(1);
         self
@@ -167,6 +178,7 @@ impl TenantKeysBuilder {
     /// # Errors
     ///
     /// With a tenant policy that can let nobody in, or without a transport when feature `reqwest` is off. The developer.
+    #[inline]
     pub fn build(self) -> Result<TenantKeys, BuildError> {
         self.policy.check()?;
         let transport = transport::or_built_in(self.transport, NO_KEY_TRANSPORT)?;
@@ -195,6 +207,7 @@ impl TenantKeysBuilder {
 }
 
 impl fmt::Debug for TenantKeysBuilder {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TenantKeysBuilder")
             .field("authority", &self.authority)

@@ -85,6 +85,7 @@ action! {
 
 impl Execute {
     /// A button with this label.
+    #[inline]
     pub fn new(title: impl Into<String>) -> Self {
         Self { title: Some(title.into()), ..Self::default() }
     }
@@ -112,6 +113,7 @@ action! {
 
 impl Submit {
     /// A button with this label.
+    #[inline]
     pub fn new(title: impl Into<String>) -> Self {
         Self { title: Some(title.into()), ..Self::default() }
     }
@@ -135,6 +137,7 @@ action! {
 impl OpenUrl {
     /// A button with this label that opens this page. Check an address that a model wrote with
     /// [`MarkdownSanitizer::allows`](crate::MarkdownSanitizer::allows) first.
+    #[inline]
     pub fn new(title: impl Into<String>, url: impl Into<String>) -> Self {
         Self { title: Some(title.into()), url: Some(url.into()), ..Self::default() }
     }
@@ -150,6 +153,7 @@ action! {
 
 impl ShowCard {
     /// A button with this label that shows this card.
+    #[inline]
     pub fn new(title: impl Into<String>, card: AdaptiveCard) -> Self {
         Self { title: Some(title.into()), card: Some(Box::new(card)), ..Self::default() }
     }
@@ -166,6 +170,7 @@ action! {
 
 impl ToggleVisibility {
     /// A button with this label that shows what is hidden and hides what is shown, of the elements with these ids.
+    #[inline]
     pub fn new<I: Into<String>>(title: impl Into<String>, ids: impl IntoIterator<Item = I>) -> Self {
         let target_elements = ids.into_iter().map(|id| RawJson::from(id.into())).collect();
         Self { title: Some(title.into()), target_elements, ..Self::default() }
@@ -173,6 +178,7 @@ impl ToggleVisibility {
 
     /// Adds an element that is shown or hidden whatever it was.
     #[must_use]
+    #[inline]
     pub fn set(mut self, id: impl Into<String>, visible: bool) -> Self {
         self.target_elements.push(serde_json::json!({ "elementId": id.into(), "isVisible": visible }).into());
         self
@@ -180,6 +186,7 @@ impl ToggleVisibility {
 
     /// The elements that are shown or hidden. What is neither an id nor a target is left out.
     #[must_use]
+    #[inline]
     pub fn targets(&self) -> Vec<TargetElement> {
         let target = |raw: &RawJson| match raw.read::<Scalar>() {
             Ok(id) => Some(TargetElement { element_id: Some(id.as_str()?.into_owned()), ..TargetElement::default() }),

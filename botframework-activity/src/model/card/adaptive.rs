@@ -54,6 +54,7 @@ wire_object! {
 impl AdaptiveCard {
     /// An empty card of version 1.5.
     #[must_use]
+    #[inline]
     pub fn new() -> Self {
         Self {
             schema: Some("http://adaptivecards.io/schemas/adaptive-card.json".into()),
@@ -64,6 +65,7 @@ impl AdaptiveCard {
 
     /// Adds an element.
     #[must_use]
+    #[inline]
     pub fn element(mut self, element: impl Into<Element>) -> Self {
         self.body.push(element.into());
         self
@@ -71,6 +73,7 @@ impl AdaptiveCard {
 
     /// Adds a button at the end.
     #[must_use]
+    #[inline]
     pub fn action(mut self, action: impl Into<Action>) -> Self {
         self.actions.push(action.into());
         self
@@ -78,6 +81,7 @@ impl AdaptiveCard {
 
     /// Lets Teams show the card as wide as the chat.
     #[must_use]
+    #[inline]
     pub fn full_width(mut self) -> Self {
         self.msteams.get_or_insert_default().width = Some("Full".into());
         self
@@ -86,6 +90,7 @@ impl AdaptiveCard {
     /// Names somebody: adds the entity to which `<at>name</at>` in a text of the card refers. `id` is the user's id in
     /// the channel, its Entra object id or its user principal name.
     #[must_use]
+    #[inline]
     pub fn mention(mut self, id: impl Into<String>, name: impl Into<String>) -> Self {
         let name = name.into();
         let entity = serde_json::json!({
@@ -133,12 +138,14 @@ wire_object! {
 impl Refresh {
     /// This invoke, for everybody who opens the card.
     #[must_use]
+    #[inline]
     pub fn new(action: Execute) -> Self {
         Self { action: Some(action), ..Self::default() }
     }
 
     /// Adds somebody who is asked by themselves.
     #[must_use]
+    #[inline]
     pub fn for_user(mut self, id: impl Into<String>) -> Self {
         self.user_ids.push(id.into());
         self

@@ -17,6 +17,7 @@ wire_object! {
 
 impl CardImage {
     /// A picture at this address.
+    #[inline]
     pub fn new(url: impl Into<String>) -> Self {
         Self { url: Some(url.into()), ..Self::default() }
     }
@@ -52,12 +53,14 @@ macro_rules! basic_card {
         impl $name {
             /// An empty card.
             #[must_use]
+            #[inline]
             pub fn new() -> Self {
                 Self::default()
             }
 
             /// Adds a picture: a [`CardImage`] or its address.
             #[must_use]
+            #[inline]
             pub fn image(mut self, image: impl Into<CardImage>) -> Self {
                 self.images.push(image.into());
                 self
@@ -65,6 +68,7 @@ macro_rules! basic_card {
 
             /// Adds a button.
             #[must_use]
+            #[inline]
             pub fn button(mut self, button: CardAction) -> Self {
                 self.buttons.push(button);
                 self
@@ -109,6 +113,7 @@ basic_card! {
 }
 
 impl From<&str> for CardImage {
+    #[inline]
     fn from(url: &str) -> Self {
         Self::new(url)
     }

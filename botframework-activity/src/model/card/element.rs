@@ -129,11 +129,13 @@ element! {
 
 impl TextBlock {
     /// This text, on as many lines as it needs.
+    #[inline]
     pub fn new(text: impl Into<String>) -> Self {
         Self { text: Some(text.into()), wrap: Some(true), ..Self::default() }
     }
 
     /// A heading.
+    #[inline]
     pub fn heading(text: impl Into<String>) -> Self {
         Self::new(text).size(TextSize::LARGE).weight(TextWeight::BOLDER).style("heading")
     }
@@ -161,6 +163,7 @@ setters! { TextBlock {
 } }
 
 impl From<&str> for Element {
+    #[inline]
     fn from(text: &str) -> Self {
         TextBlock::new(text).into()
     }
@@ -178,12 +181,14 @@ element! {
 
 impl RichTextBlock {
     /// These pieces: texts, or [`TextRun`]s.
+    #[inline]
     pub fn new<I: Into<Inline>>(inlines: impl IntoIterator<Item = I>) -> Self {
         Self { inlines: inlines.into_iter().map(Into::into).collect(), ..Self::default() }
     }
 
     /// Adds a piece.
     #[must_use]
+    #[inline]
     pub fn inline(mut self, inline: impl Into<Inline>) -> Self {
         self.inlines.push(inline.into());
         self
@@ -199,6 +204,7 @@ tagged! {
 }
 
 impl From<&str> for Inline {
+    #[inline]
     fn from(text: &str) -> Self {
         TextRun::new(text).into()
     }
@@ -236,6 +242,7 @@ wire_object! {
 
 impl TextRun {
     /// This text.
+    #[inline]
     pub fn new(text: impl Into<String>) -> Self {
         Self { text: Some(text.into()), ..Self::default() }
     }
@@ -288,6 +295,7 @@ element! {
 
 impl Image {
     /// The picture at this address.
+    #[inline]
     pub fn new(url: impl Into<String>) -> Self {
         Self { url: Some(url.into()), ..Self::default() }
     }
@@ -320,6 +328,7 @@ element! {
 
 impl ImageSet {
     /// These pictures.
+    #[inline]
     pub fn new(images: impl IntoIterator<Item = Image>) -> Self {
         Self { images: images.into_iter().collect(), ..Self::default() }
     }
@@ -336,12 +345,14 @@ macro_rules! holds_elements {
         impl $name {
             /// An empty one.
             #[must_use]
+            #[inline]
             pub fn new() -> Self {
                 Self::default()
             }
 
             /// Adds an element.
             #[must_use]
+            #[inline]
             pub fn element(mut self, element: impl Into<Element>) -> Self {
                 self.items.push(element.into());
                 self
@@ -417,12 +428,14 @@ element! {
 impl ColumnSet {
     /// No column yet.
     #[must_use]
+    #[inline]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Adds a column.
     #[must_use]
+    #[inline]
     pub fn column(mut self, column: Column) -> Self {
         self.columns.push(column);
         self
@@ -477,12 +490,14 @@ element! {
 
 impl FactSet {
     /// These pairs.
+    #[inline]
     pub fn new<F: Into<Fact>>(facts: impl IntoIterator<Item = F>) -> Self {
         Self { facts: facts.into_iter().map(Into::into).collect(), ..Self::default() }
     }
 
     /// Adds a pair.
     #[must_use]
+    #[inline]
     pub fn fact(mut self, title: impl Into<String>, value: impl Into<String>) -> Self {
         self.facts.push(Fact { title: Some(title.into()), value: Some(value.into()), ..Fact::default() });
         self
@@ -500,6 +515,7 @@ wire_object! {
 }
 
 impl<T: Into<String>, V: Into<String>> From<(T, V)> for Fact {
+    #[inline]
     fn from((title, value): (T, V)) -> Self {
         Self { title: Some(title.into()), value: Some(value.into()), ..Self::default() }
     }
@@ -518,12 +534,14 @@ element! {
 impl ActionSet {
     /// No button yet.
     #[must_use]
+    #[inline]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Adds a button.
     #[must_use]
+    #[inline]
     pub fn action(mut self, action: impl Into<Action>) -> Self {
         self.actions.push(action.into());
         self

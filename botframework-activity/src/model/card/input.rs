@@ -24,6 +24,7 @@ macro_rules! input {
 
         impl $name {
             /// An input whose value is sent under this id.
+            #[inline]
             pub fn new(id: impl Into<String>) -> Self {
                 Self { id: Some(id.into()), ..Self::default() }
             }
@@ -211,6 +212,7 @@ input! {
 impl InputChoiceSet {
     /// Adds choices: titles and values.
     #[must_use]
+    #[inline]
     pub fn choices<C: Into<Choice>>(mut self, choices: impl IntoIterator<Item = C>) -> Self {
         self.choices.extend(choices.into_iter().map(Into::into));
         self
@@ -218,6 +220,7 @@ impl InputChoiceSet {
 
     /// Searches for more choices while the user writes: the bot gets `application/search` invokes with this dataset.
     #[must_use]
+    #[inline]
     pub fn search(mut self, dataset: &str) -> Self {
         self.style = Some(ChoiceStyle::FILTERED);
         self.choices_data = Some(serde_json::json!({ "type": "Data.Query", "dataset": dataset }).into());
@@ -249,6 +252,7 @@ wire_object! {
 }
 
 impl<T: Into<String>, V: Into<String>> From<(T, V)> for Choice {
+    #[inline]
     fn from((title, value): (T, V)) -> Self {
         Self { title: Some(title.into()), value: Some(value.into()), ..Self::default() }
     }

@@ -65,6 +65,7 @@ pub trait Card: Serialize + DeserializeOwned {
     /// # Errors
     /// [`ModelErrorKind::Encode`](crate::ModelErrorKind::Encode) when it cannot be JSON: a member of `extra` repeats a
     /// known one.
+    #[inline]
     fn to_attachment(&self) -> Result<Attachment, ModelError> {
         Attachment::new(Self::CONTENT_TYPE, self)
     }
@@ -98,6 +99,7 @@ cards! {
 impl Card for OAuthCard {
     const CONTENT_TYPE: ContentType = ContentType::OAUTH_CARD;
 
+    #[inline]
     fn to_attachment(&self) -> Result<Attachment, ModelError> {
         Attachment::new(Self::CONTENT_TYPE, &self.without_nulls())
     }

@@ -44,6 +44,7 @@ wire_object! {
 
 impl OAuthCard {
     /// A card for a connection of the bot, with one button that opens `link`.
+    #[inline]
     pub fn new(connection: impl Into<String>, title: impl Into<String>, link: impl Into<String>) -> Self {
         let button = CardAction::new(ActionType::SIGNIN, title).with_value(link.into());
         Self { connection_name: Some(connection.into()), buttons: vec![button], ..Self::default() }
@@ -51,6 +52,7 @@ impl OAuthCard {
 
     /// Makes the button open a browser, for the Emulator, which does not know the sign-in action.
     #[must_use]
+    #[inline]
     pub fn opening_url(mut self) -> Self {
         for button in &mut self.buttons {
             button.kind = ActionType::OPEN_URL;
@@ -97,6 +99,7 @@ wire_object! {
 
 impl TokenExchangeResource {
     /// A resource with this id and app-id URI.
+    #[inline]
     pub fn new(id: impl Into<String>, uri: impl Into<String>) -> Self {
         Self { id: Some(id.into()), uri: Some(uri.into()), ..Self::default() }
     }
@@ -112,6 +115,7 @@ wire_object! {
 
 impl TokenPostResource {
     /// This address.
+    #[inline]
     pub fn new(sas_url: impl Into<String>) -> Self {
         Self { sas_url: Some(sas_url.into()), ..Self::default() }
     }
@@ -130,6 +134,7 @@ wire_object! {
 
 impl SigninCard {
     /// A card with one button that opens `link`.
+    #[inline]
     pub fn new(text: impl Into<String>, title: impl Into<String>, link: impl Into<String>) -> Self {
         let button = CardAction::new(ActionType::SIGNIN, title).with_value(link.into());
         Self { text: Some(text.into()), buttons: vec![button], ..Self::default() }

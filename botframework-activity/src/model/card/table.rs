@@ -35,6 +35,7 @@ element! {
 
 impl Table {
     /// A table with columns of these widths: shares such as `1`, or pixels as in `80px`. The first row is the heading.
+    #[inline]
     pub fn new<W: Into<Scalar>>(widths: impl IntoIterator<Item = W>) -> Self {
         let column = |width: W| TableColumn { width: Some(width.into()), ..TableColumn::default() };
         Self { columns: widths.into_iter().map(column).collect(), first_row_as_headers: Some(true), ..Self::default() }
@@ -42,6 +43,7 @@ impl Table {
 
     /// Adds a row of cells: texts or elements.
     #[must_use]
+    #[inline]
     pub fn row<E: Into<Element>>(mut self, cells: impl IntoIterator<Item = E>) -> Self {
         let cell = |element: E| TableCell { items: vec![element.into()], ..TableCell::default() };
         self.rows.push(TableRow { cells: cells.into_iter().map(cell).collect(), ..TableRow::default() });

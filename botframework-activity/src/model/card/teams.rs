@@ -32,12 +32,14 @@ wire_object! {
 
 impl FileConsentCard {
     /// A card for a file of that many bytes.
+    #[inline]
     pub fn new(description: impl Into<String>, size_in_bytes: i64) -> Self {
         Self { description: Some(description.into()), size_in_bytes: Some(size_in_bytes), ..Self::default() }
     }
 
     /// Sets what comes back, whatever the user says.
     #[must_use]
+    #[inline]
     pub fn contexts(mut self, context: impl Into<RawJson>) -> Self {
         let context = context.into();
         self.accept_context = Some(context.clone());
@@ -98,6 +100,7 @@ wire_object! {
 impl FileUploadInfo {
     /// The card that shows the file once it is uploaded.
     #[must_use]
+    #[inline]
     pub fn info_card(&self) -> FileInfoCard {
         FileInfoCard { unique_id: self.unique_id.clone(), file_type: self.file_type.clone(), ..FileInfoCard::default() }
     }

@@ -61,6 +61,7 @@ wire_object! {
 
 impl SearchAnswer {
     /// These results: titles and values.
+    #[inline]
     pub fn new<T: Into<String>, V: Into<String>>(results: impl IntoIterator<Item = (T, V)>) -> Self {
         let result = |(title, value): (T, V)| SearchResult {
             title: Some(title.into()),
@@ -105,21 +106,25 @@ wire_object! {
 impl ConfigAnswer {
     /// Shows a dialog.
     #[must_use]
+    #[inline]
     pub fn show(info: super::TaskInfo) -> Self {
         Self::of("continue", Some(TaskValue::Info(Box::new(info))), None)
     }
 
     /// Shows a text and ends.
+    #[inline]
     pub fn message(text: impl Into<String>) -> Self {
         Self::of("message", Some(TaskValue::Message(text.into())), None)
     }
 
     /// The user signs in: [`CardAction::open_url`](crate::CardAction::open_url) leads to the page.
     #[must_use]
+    #[inline]
     pub fn auth(actions: SuggestedActions) -> Self {
         Self::of("auth", None, Some(actions))
     }
 
+    #[inline]
     fn of(kind: &str, value: Option<TaskValue>, suggested_actions: Option<SuggestedActions>) -> Self {
         let config = ConfigBody { kind: Some(kind.into()), value, suggested_actions, ..ConfigBody::default() };
         Self { response_type: Some("config".into()), config: Some(config), ..Self::default() }
@@ -178,6 +183,7 @@ wire_object! {
 
 impl TabAnswer {
     /// These cards.
+    #[inline]
     pub fn cards(cards: impl IntoIterator<Item = AdaptiveCard>) -> Self {
         let card = |card| TabCard { card: Some(card), ..TabCard::default() };
         let cards = TabCards { cards: cards.into_iter().map(card).collect(), ..TabCards::default() };
@@ -186,10 +192,12 @@ impl TabAnswer {
 
     /// The user signs in: [`CardAction::open_url`](crate::CardAction::open_url) leads to the page.
     #[must_use]
+    #[inline]
     pub fn auth(actions: SuggestedActions) -> Self {
         Self::of(TabBody { kind: Some("auth".into()), suggested_actions: Some(actions), ..TabBody::default() })
     }
 
+    #[inline]
     fn of(tab: TabBody) -> Self {
         Self { tab: Some(tab), ..Self::default() }
     }

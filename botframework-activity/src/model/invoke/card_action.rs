@@ -69,11 +69,13 @@ impl CardActionAnswer {
     ///
     /// # Errors
     /// [`ModelErrorKind::Encode`](crate::ModelErrorKind::Encode) when it cannot be JSON.
+    #[inline]
     pub fn card<T: Card>(card: &T) -> Result<Self, ModelError> {
         Ok(Self::of(200, T::CONTENT_TYPE, RawJson::from_value(card)?))
     }
 
     /// A text for the user.
+    #[inline]
     pub fn message(text: impl Into<String>) -> Self {
         Self::of(200, ContentType::ACTIVITY_MESSAGE, RawJson::from(text.into()))
     }
@@ -82,6 +84,7 @@ impl CardActionAnswer {
     ///
     /// # Errors
     /// [`ModelErrorKind::Encode`](crate::ModelErrorKind::Encode) when it cannot be JSON.
+    #[inline]
     pub fn sign_in(card: &OAuthCard) -> Result<Self, ModelError> {
         let content = card.to_attachment()?.content.unwrap_or_else(null);
         Ok(Self::of(401, ContentType::LOGIN_REQUEST, content))
@@ -89,24 +92,29 @@ impl CardActionAnswer {
 
     /// The code of the sign-in is wrong.
     #[must_use]
+    #[inline]
     pub fn incorrect_code() -> Self {
         Self::of(401, ContentType::INCORRECT_AUTH_CODE, null())
     }
 
     /// The token cannot be exchanged: the user has to sign in with the card's button.
+    #[inline]
     pub fn precondition_failed(code: &str, message: &str) -> Self {
         Self::with_error(412, ContentType::PRECONDITION_FAILED, code, message)
     }
 
     /// An error: 400 when the request is wrong, 500 when the bot is.
+    #[inline]
     pub fn error(status: u16, code: &str, message: &str) -> Self {
         Self::with_error(status, ContentType::ERROR, code, message)
     }
 
+    #[inline]
     fn with_error(status: u16, kind: ContentType, code: &str, message: &str) -> Self {
         Self::of(status, kind, serde_json::json!({ "code": code, "message": message }).into())
     }
 
+    #[inline]
     fn of(status_code: u16, kind: ContentType, value: RawJson) -> Self {
         Self { status_code, kind: Some(kind), value: Some(value), ..Self::default() }
     }
@@ -115,6 +123,7 @@ impl CardActionAnswer {
     ///
     /// # Errors
     /// [`ModelErrorKind::Shape`](crate::ModelErrorKind::Shape) when the value is none.
+    #[inline]
     pub fn card_error(&self) -> Result<Option<CardError>, ModelError> {
         self.value.as_ref().map(RawJson::parse).transpose().map_err(|error| error.in_member("value"))
     }

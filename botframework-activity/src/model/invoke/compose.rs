@@ -27,6 +27,7 @@ impl Query {
     /// The text of the parameter with this name. Teams sends `initialRun` with `true` when the user has entered nothing
     /// yet.
     #[must_use]
+    #[inline]
     pub fn parameter(&self, name: &str) -> Option<String> {
         let parameter = self.parameters.iter().find(|parameter| parameter.name.as_deref() == Some(name))?;
         parameter.value.as_ref()?.parse().ok()
@@ -175,6 +176,7 @@ wire_object! {
 
 impl ComposeAnswer {
     /// These results, as a list.
+    #[inline]
     pub fn results(attachments: impl IntoIterator<Item = ExtensionAttachment>) -> Self {
         Self::of(ComposeBody {
             attachment_layout: Some(AttachmentLayout::LIST),
@@ -184,24 +186,28 @@ impl ComposeAnswer {
     }
 
     /// A text.
+    #[inline]
     pub fn message(text: impl Into<String>) -> Self {
         Self::of(ComposeBody { text: Some(text.into()), ..ComposeBody::of(ComposeResultType::MESSAGE) })
     }
 
     /// The user signs in: [`CardAction::open_url`](crate::CardAction::open_url) leads to the page.
     #[must_use]
+    #[inline]
     pub fn auth(actions: SuggestedActions) -> Self {
         Self::of(ComposeBody { suggested_actions: Some(actions), ..ComposeBody::of(ComposeResultType::AUTH) })
     }
 
     /// The settings page: [`CardAction::open_url`](crate::CardAction::open_url) leads to it.
     #[must_use]
+    #[inline]
     pub fn config(actions: SuggestedActions) -> Self {
         Self::of(ComposeBody { suggested_actions: Some(actions), ..ComposeBody::of(ComposeResultType::CONFIG) })
     }
 
     /// A preview of the message that the bot would send.
     #[must_use]
+    #[inline]
     pub fn preview(activity: Activity) -> Self {
         Self::of(ComposeBody {
             activity_preview: Some(Box::new(activity)),
@@ -211,10 +217,12 @@ impl ComposeAnswer {
 
     /// A dialog, or what ends it.
     #[must_use]
+    #[inline]
     pub fn task(answer: super::TaskAnswer) -> Self {
         Self { task: answer.task, cache_info: answer.cache_info, ..Self::default() }
     }
 
+    #[inline]
     fn of(body: ComposeBody) -> Self {
         Self { compose_extension: Some(body), ..Self::default() }
     }
@@ -251,6 +259,7 @@ wire_object! {
 }
 
 impl ComposeBody {
+    #[inline]
     fn of(kind: ComposeResultType) -> Self {
         Self { kind: Some(kind), ..Self::default() }
     }
@@ -279,6 +288,7 @@ impl ExtensionAttachment {
     ///
     /// # Errors
     /// [`ModelErrorKind::Encode`](crate::ModelErrorKind::Encode) when it cannot be JSON.
+    #[inline]
     pub fn new<T: crate::card::Card>(card: &T) -> Result<Self, ModelError> {
         let attachment = card.to_attachment()?;
         Ok(Self { content_type: attachment.content_type, content: attachment.content, ..Self::default() })
@@ -288,6 +298,7 @@ impl ExtensionAttachment {
     ///
     /// # Errors
     /// [`ModelErrorKind::Encode`](crate::ModelErrorKind::Encode) when it cannot be JSON.
+    #[inline]
     pub fn preview<T: crate::card::Card>(mut self, card: &T) -> Result<Self, ModelError> {
         self.preview = Some(card.to_attachment()?);
         Ok(self)

@@ -30,6 +30,7 @@ wire_object! {
 impl FileConsentRequest {
     /// Where to put the file; `None` when the user declined.
     #[must_use]
+    #[inline]
     pub fn accepted(&self) -> Option<&FileUploadInfo> {
         self.upload_info.as_ref().filter(|_| self.action == Some(FileConsentAction::ACCEPT))
     }
@@ -62,6 +63,7 @@ impl FeedbackValue {
     /// [`ModelErrorKind::Malformed`](crate::ModelErrorKind::Malformed) or
     /// [`ModelErrorKind::Shape`](crate::ModelErrorKind::Shape) when the text is no such form. A bot's own form has other
     /// members: they are in `extra`.
+    #[inline]
     pub fn form(&self) -> Result<Option<Feedback>, ModelError> {
         let form = |text: &String| json::read(text);
         self.feedback.as_ref().map(form).transpose().map_err(|error: ModelError| error.in_member("value"))
@@ -69,6 +71,7 @@ impl FeedbackValue {
 
     /// Whether the user liked the message.
     #[must_use]
+    #[inline]
     pub fn is_like(&self) -> bool {
         self.reaction.as_deref() == Some("like")
     }

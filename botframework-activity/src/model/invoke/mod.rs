@@ -87,6 +87,7 @@ pub fn respond<K: InvokeKind>(answer: &K::Answer) -> Result<InvokeResponse, Mode
 pub struct Done;
 
 impl InvokeAnswer for Done {
+    #[inline]
     fn to_response(&self) -> Result<InvokeResponse, ModelError> {
         Ok(InvokeResponse::ok())
     }
@@ -96,6 +97,7 @@ impl InvokeAnswer for Done {
 macro_rules! plain_answers {
     ($($ty:ty),* $(,)?) => {$(
         impl InvokeAnswer for $ty {
+            #[inline]
             fn to_response(&self) -> Result<InvokeResponse, ModelError> {
                 with_body(self)
             }
@@ -139,6 +141,7 @@ macro_rules! invokes {
         impl Invoke {
             /// The name.
             #[must_use]
+            #[inline]
             pub fn kind(&self) -> InvokeName {
                 match self {
                     $( Self::$marker(_) => InvokeName::$constant, )*
@@ -146,6 +149,7 @@ macro_rules! invokes {
                 }
             }
 
+            #[inline]
             fn read(name: InvokeName, value: RawJson) -> Result<Self, ModelError> {
                 $(
                     if name == InvokeName::$constant {
@@ -226,6 +230,7 @@ impl Activity {
     ///
     /// # Errors
     /// [`ModelErrorKind::Shape`](crate::ModelErrorKind::Shape) when the value is of another shape: answer 400.
+    #[inline]
     pub fn invoke_as<K: InvokeKind>(&self) -> Result<Option<K::Request>, ModelError> {
         if self.kind != ActivityType::INVOKE || self.name.as_deref() != Some(K::NAME.as_str()) {
             return Ok(None);
@@ -237,10 +242,12 @@ impl Activity {
     ///
     /// # Errors
     /// [`ModelErrorKind::Shape`](crate::ModelErrorKind::Shape) when the value is of another shape: answer 400.
+    #[inline]
     pub fn invoke(&self) -> Result<Option<Invoke>, ModelError> {
         self.invoke_name().map(|name| Invoke::read(name, self.invoke_value())).transpose()
     }
 
+    #[inline]
     fn invoke_value(&self) -> RawJson {
         self.value.clone().unwrap_or_else(|| RawJson::from(serde_json::Value::Object(serde_json::Map::new())))
     }

@@ -30,17 +30,20 @@ wire_object! {
 impl TokenExchangeAnswer {
     /// The token is taken.
     #[must_use]
+    #[inline]
     pub fn done(request: &TokenExchangeRequest) -> Self {
         Self { id: request.id.clone(), connection_name: request.connection_name.clone(), ..Self::default() }
     }
 
     /// The token cannot be exchanged. The reason must hold no secret: it goes to the user's client.
+    #[inline]
     pub fn failed(request: &TokenExchangeRequest, detail: impl Into<String>) -> Self {
         Self { failure_detail: Some(detail.into()), ..Self::done(request) }
     }
 }
 
 impl InvokeAnswer for TokenExchangeAnswer {
+    #[inline]
     fn to_response(&self) -> Result<InvokeResponse, ModelError> {
         let mut response = with_body(self)?;
         if self.failure_detail.is_some() {
@@ -69,6 +72,7 @@ pub enum VerifyStateAnswer {
 }
 
 impl InvokeAnswer for VerifyStateAnswer {
+    #[inline]
     fn to_response(&self) -> Result<InvokeResponse, ModelError> {
         Ok(InvokeResponse::new(match self {
             Self::Done => 200,

@@ -50,21 +50,25 @@ wire_object! {
 impl TaskAnswer {
     /// Shows this dialog.
     #[must_use]
+    #[inline]
     pub fn show(info: TaskInfo) -> Self {
         Self::of("continue", TaskValue::Info(Box::new(info)))
     }
 
     /// Closes the dialog and shows a text.
+    #[inline]
     pub fn message(text: impl Into<String>) -> Self {
         Self::of("message", TaskValue::Message(text.into()))
     }
 
     /// Closes the dialog.
     #[must_use]
+    #[inline]
     pub fn close() -> Self {
         Self::default()
     }
 
+    #[inline]
     fn of(kind: &str, value: TaskValue) -> Self {
         let task = Task { kind: Some(kind.into()), value: Some(value), ..Task::default() };
         Self { task: Some(task), ..Self::default() }
@@ -94,6 +98,7 @@ pub enum TaskValue {
 }
 
 impl TaskValue {
+    #[inline]
     fn of(raw: RawJson) -> Self {
         let typed = match raw.get().bytes().next() {
             Some(b'"') => raw.read().map(Self::Message),
@@ -104,10 +109,12 @@ impl TaskValue {
 }
 
 impl Value for TaskValue {
+    #[inline]
     fn read(from: &mut dyn Source) -> Result<Option<Self>, Stop> {
         Ok(from.raw()?.map(Self::of))
     }
 
+    #[inline]
     fn datum(&self) -> Datum<'_> {
         match self {
             Self::Info(info) => info.datum(),
@@ -144,17 +151,20 @@ impl TaskInfo {
     ///
     /// # Errors
     /// [`ModelErrorKind::Encode`](crate::ModelErrorKind::Encode) when the card cannot be JSON.
+    #[inline]
     pub fn card(title: impl Into<String>, card: &AdaptiveCard) -> Result<Self, ModelError> {
         Ok(Self { title: Some(title.into()), card: Some(card.to_attachment()?), ..Self::default() })
     }
 
     /// A dialog with a page.
+    #[inline]
     pub fn page(title: impl Into<String>, url: impl Into<String>) -> Self {
         Self { title: Some(title.into()), url: Some(url.into()), ..Self::default() }
     }
 
     /// Sets width and height: pixels, or `small`, `medium`, `large`.
     #[must_use]
+    #[inline]
     pub fn size(mut self, width: impl Into<Scalar>, height: impl Into<Scalar>) -> Self {
         self.width = Some(width.into());
         self.height = Some(height.into());
