@@ -44,8 +44,8 @@ pub(crate) fn policy() -> ChannelPolicy {
 /// The activity as if the channel had sent it, with answers going to `service_url`.
 pub(crate) fn verified(service_url: &str, activity: &Value) -> VerifiedActivity {
     let place = Namespace::precious("test").partition(["p"]).key(["k"]);
-    let record = json!({"cloud": "public", "app": BOT, "tenant": TENANT, "url": service_url, "what": activity});
-    let plaintext = [b"\x01", record.to_string().as_bytes()].concat();
+    let origin = json!({"cloud": "public", "app": BOT, "tenant": TENANT, "url": service_url});
+    let plaintext = format!("\u{1}{origin}\n{activity}").into_bytes();
     let sealed = sealer().seal(&place, &plaintext).unwrap();
     VerifiedActivity::restore(&sealed, &sealer(), &place, &policy()).unwrap()
 }
