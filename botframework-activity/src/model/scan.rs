@@ -78,7 +78,6 @@ fn after_string(mut rest: &[u8]) -> &[u8] {
     }
 }
 
-/// Marks the bytes of a word that equal `byte`, exact up to the first one.
 /// The quotes, backslashes and control characters among the first 64 bytes, the first byte in the lowest bit.
 pub(crate) fn special_bytes(text: &[u8]) -> u64 {
     match text.first_chunk() {
@@ -123,6 +122,7 @@ pub(crate) fn plain_run(text: &[u8]) -> usize {
 const LOW: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
 
+/// Marks the bytes of a word that equal `byte`, exact up to the first one.
 const fn bytes_equal(word: u64, byte: u8) -> u64 {
     let difference = word ^ (LOW * byte as u64);
     difference.wrapping_sub(LOW) & !difference & HIGH
