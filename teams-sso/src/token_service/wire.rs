@@ -143,7 +143,6 @@ impl SignInResource {
         self.post.as_ref()
     }
 
-    /// Refuses links that lead anywhere but to the service.
     /// Of the service's answer only what the card is known to hold goes to the client.
     fn read(answer: &Value) -> Option<Self> {
         let link = tree::text(answer, "signInLink", "SignInLink")?;
@@ -160,6 +159,7 @@ impl SignInResource {
         Some(Self { link, exchange, post })
     }
 
+    /// Refuses links that lead anywhere but to the service.
     fn checked(mut self, base: &Url) -> Option<Self> {
         let ours = |link: &str| Url::parse(link).is_ok_and(|link| is_of_service(base, &link));
         self.post = self.post.filter(|post| post.sas_url.as_deref().is_some_and(ours));
@@ -168,13 +168,13 @@ impl SignInResource {
     }
 }
 
-/// Shows no link.
 impl<'de> Deserialize<'de> for SignInResource {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::read(&Value::deserialize(deserializer)?).ok_or_else(|| D::Error::missing_field("signInLink"))
     }
 }
 
+/// Shows no link.
 impl fmt::Debug for SignInResource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SignInResource").field("silent", &self.exchange.is_some()).finish_non_exhaustive()
