@@ -141,7 +141,7 @@ def main():
     arguments.add_argument("script")
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("consumers", nargs="*", default=CRATES + TYPES)
-    chosen = arguments.parse_args()
+    chosen = arguments.parse_intermixed_args()
     print("| consumer | crates | CPU s | of the baseline | stripped KB over it |\n|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)

@@ -37,24 +37,28 @@ impl AgentToken {
 
     /// The id of the key that signed, for logs.
     #[must_use]
+    #[inline]
     pub fn key_id(&self) -> &str {
         &self.0.key_id
     }
 
     /// Which of the bot's app ids the token is for.
     #[must_use]
+    #[inline]
     pub fn app_id(&self) -> &ClientId {
         &self.0.app_id
     }
 
     /// The app id of the caller. The Emulator and the app service extension have the bot's own.
     #[must_use]
+    #[inline]
     pub fn caller(&self) -> &ClientId {
         &self.0.caller
     }
 
     /// The tenant that issued the token: the caller's, not the user's.
     #[must_use]
+    #[inline]
     pub fn tenant(&self) -> &TenantId {
         &self.0.tenant
     }
@@ -71,6 +75,7 @@ impl AgentToken {
         self.judge(body).inspect_err(refused)
     }
 
+    #[inline]
     fn judge(&self, body: &[u8]) -> Result<InboundRequest, InboundError> {
         let rules = &self.0.policy.0;
         let mut activity = rules.read(body)?;
@@ -105,6 +110,7 @@ impl AgentToken {
     }
 
     /// No signature covers the address: it must be one that the operator has listed, or that the kind of caller implies.
+    #[inline]
     fn judge_reply_url(&self, activity: &Activity, url: ServiceUrl) -> Result<Option<ServiceUrl>, InboundError> {
         let rules = &self.0.policy.0;
         let listed = self.0.replies.iter().any(|listed| listed.same_as(&url));
@@ -120,6 +126,7 @@ impl AgentToken {
 }
 
 /// Whether the activity is addressed to an agentic account, or comes from a user of a connector.
+#[inline]
 fn is_agentic(activity: &Activity) -> bool {
     let role = |account: &Option<crate::ChannelAccount>| account.as_ref().and_then(|account| account.role.clone());
     let connector = |role: &RoleType| *role == RoleType::CONNECTOR_USER;
@@ -128,12 +135,14 @@ fn is_agentic(activity: &Activity) -> bool {
 }
 
 /// Whether all answers are in the response to the request.
+#[inline]
 fn is_answered_inline(activity: &Activity) -> bool {
     let modes = [DeliveryMode::EXPECT_REPLIES, DeliveryMode::STREAM];
     activity.kind == ActivityType::INVOKE || activity.delivery_mode.as_ref().is_some_and(|mode| modes.contains(mode))
 }
 
 impl fmt::Debug for AgentToken {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AgentToken")
             .field("kind", &self.0.kind)
@@ -160,24 +169,28 @@ struct Request {
 impl AgentRequest {
     /// The activity.
     #[must_use]
+    #[inline]
     pub fn activity(&self) -> &Activity {
         &self.0.activity
     }
 
     /// The app id of the agent.
     #[must_use]
+    #[inline]
     pub fn caller(&self) -> &ClientId {
         self.0.token.caller()
     }
 
     /// The agent's tenant.
     #[must_use]
+    #[inline]
     pub fn tenant(&self) -> &TenantId {
         self.0.token.tenant()
     }
 
     /// The app id of the bot that was addressed.
     #[must_use]
+    #[inline]
     pub fn app_id(&self) -> &ClientId {
         self.0.token.app_id()
     }
@@ -185,24 +198,28 @@ impl AgentRequest {
     /// Where answers may go; `None` when they go into the response to the request, as
     /// [`ExpectedReplies`](crate::ExpectedReplies) or the body of an invoke, and nowhere else.
     #[must_use]
+    #[inline]
     pub fn reply_url(&self) -> Option<&ServiceUrl> {
         self.0.reply_url.as_ref()
     }
 
     /// The scope of a token for the agent.
     #[must_use]
+    #[inline]
     pub fn reply_scope(&self) -> String {
         format!("{}/.default", self.caller())
     }
 }
 
 impl AsRef<Activity> for AgentRequest {
+    #[inline]
     fn as_ref(&self) -> &Activity {
         self.activity()
     }
 }
 
 impl fmt::Debug for AgentRequest {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AgentRequest")
             .field("activity", &self.0.activity)

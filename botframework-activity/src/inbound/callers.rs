@@ -52,6 +52,7 @@ pub struct CallerAuthenticator {
 
 impl CallerAuthenticator {
     /// Begins with the channel alone.
+    #[inline]
     pub fn builder(channel: ChannelAuthenticator) -> CallerAuthenticatorBuilder {
         CallerAuthenticatorBuilder {
             channel,
@@ -66,6 +67,7 @@ impl CallerAuthenticator {
 
     /// The channel's part.
     #[must_use]
+    #[inline]
     pub const fn channel(&self) -> &ChannelAuthenticator {
         &self.channel
     }
@@ -102,6 +104,7 @@ pub enum CallerToken {
 impl CallerToken {
     /// How many bytes of the body are worth reading.
     #[must_use]
+    #[inline]
     pub fn body_limit(&self) -> usize {
         match self {
             Self::Channel(token) => token.body_limit(),
@@ -114,6 +117,7 @@ impl CallerToken {
     /// # Errors
     ///
     /// As there.
+    #[inline]
     pub fn check_content(&self, headers: &HeaderMap) -> Result<(), InboundError> {
         match self {
             Self::Channel(token) => token.check_content(headers),
@@ -126,6 +130,7 @@ impl CallerToken {
     /// # Errors
     ///
     /// As there, and [`InboundErrorKind::ReplyUrlNotAllowed`](crate::InboundErrorKind::ReplyUrlNotAllowed) (403).
+    #[inline]
     pub fn open(&self, body: &[u8]) -> Result<InboundRequest, InboundError> {
         match self {
             Self::Channel(token) => token.open(body).map(InboundRequest::Verified),
@@ -156,12 +161,14 @@ impl AgentCaller {
     /// The agent with this app id. Without an address it gets its answers in the response to its request
     /// (`deliveryMode` `expectReplies` or `stream`, and invokes), and nothing else.
     #[must_use]
+    #[inline]
     pub const fn new(app_id: ClientId) -> Self {
         Self { app_id, replies: Vec::new(), bad_urls: 0 }
     }
 
     /// Adds a service URL that its answers may go to: the whole address, compared as that of the channel.
     #[must_use]
+    #[inline]
     pub fn reply_to(mut self, url: impl AsRef<str>) -> Self {
         match service_url(url.as_ref()) {
             Some(url) => self.replies.push(url),
@@ -171,6 +178,7 @@ impl AgentCaller {
     }
 }
 
+#[inline]
 fn service_url(text: &str) -> Option<ServiceUrl> {
     ServiceUrl::parse(text).ok().filter(|url| url.url().scheme() == "https" || url.is_loopback())
 }
@@ -202,6 +210,7 @@ const BOT_FRAMEWORK: &str = "d6d49420-f39b-4df7-a1dc-d59a935871db";
 impl CallerAuthenticatorBuilder {
     /// Lets these agents of these tenants call: other bots, skill hosts. Their tokens are of Entra, version 1 or 2, for
     /// this bot, of an application and not of a user.
+    #[inline]
     pub fn agents(
         self,
         tenants: impl IntoIterator<Item = TenantId>,
@@ -213,6 +222,7 @@ impl CallerAuthenticatorBuilder {
     /// Lets these services of Microsoft call for agentic users, agentic instances and users of Copilot Studio
     /// connectors: with tokens of Microsoft's own tenants. Their answers go to a connector of the bot's cloud when the
     /// activity is addressed to an agentic account.
+    #[inline]
     pub fn agentic(self, callers: impl IntoIterator<Item = AgentCaller>) -> Self {
         let tenants = self.microsoft().iter().filter_map(|id| id.parse().ok()).collect();
         self.group(GroupKind::Agentic, tenants, callers.into_iter().collect())
@@ -221,6 +231,7 @@ impl CallerAuthenticatorBuilder {
     /// Lets the Bot Framework Emulator call, for development: it holds the bot's own credential. Its service URL must be
     /// on this machine, so the channel's part needs
     /// [`loopback_connectors`](crate::ChannelAuthenticatorBuilder::loopback_connectors).
+    #[inline]
     pub fn emulator_for_development(self, own_tenant: TenantId) -> Self {
         let tenants = [own_tenant].into_iter().chain(BOT_FRAMEWORK.parse()).collect();
         self.group(GroupKind::Emulator, tenants, Vec::new())
@@ -228,6 +239,7 @@ impl CallerAuthenticatorBuilder {
 
     /// Lets the app service extension of Direct Line call: it holds the bot's own credential. Answers go to this service
     /// URL and no other.
+    #[inline]
     pub fn app_service_extension(self, own_tenant: TenantId, reply_to: impl AsRef<str>) -> Self {
         let own = self.channel.policy().app_ids().first().cloned();
         let caller = own.map(|app_id| AgentCaller::new(app_id).reply_to(reply_to));
@@ -237,24 +249,28 @@ impl CallerAuthenticatorBuilder {
     }
 
     /// Sets where tokens of Entra come from. Default: Entra of the channel's cloud.
+    #[inline]
     pub fn authority(mut self, authority: Authority) -> Self {
         self.authority = Some(authority);
         self
     }
 
     /// Sets the keys that tokens of Entra are verified with. Default: those that Entra publishes for each tenant.
+    #[inline]
     pub fn keys(mut self, keys: Arc<dyn KeySource>) -> Self {
         self.keys = Some(keys);
         self
     }
 
     /// Sets how Entra's keys are fetched.
+    #[inline]
     pub fn transport(mut self, transport: Arc<dyn HttpTransport>) -> Self {
         self.transport = Some(transport);
         self
     }
 
     /// Sets the clock that tokens are judged by. Default the system's.
+    #[inline]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
@@ -266,6 +282,7 @@ impl CallerAuthenticatorBuilder {
     ///
     /// When a list of tenants or callers is empty, a tenant is no GUID, an address is no service URL, a caller is the bot
     /// itself, or there is neither a key source nor a transport. The operator or the developer fixes the setting.
+    #[inline]
     pub fn build(self) -> Result<CallerAuthenticator, BuildError> {
         if self.bad_urls > 0 {
             return Err(BuildError::new("an address for answers is no https URL without query, user and fragment"));
@@ -292,12 +309,14 @@ impl CallerAuthenticatorBuilder {
         Ok(CallerAuthenticator { channel: self.channel, entra: Some(Arc::new(entra)) })
     }
 
+    #[inline]
     fn group(mut self, kind: GroupKind, tenants: Vec<TenantId>, callers: Vec<AgentCaller>) -> Self {
         self.bad_urls += callers.iter().map(|caller| caller.bad_urls).sum::<usize>();
         self.groups.push(Group { kind, tenants, callers });
         self
     }
 
+    #[inline]
     fn microsoft(&self) -> &'static [&'static str] {
         match self.channel.policy().cloud().entra() {
             entra_auth::Cloud::UsGovernment => &MICROSOFT_GOVERNMENT,

@@ -20,6 +20,7 @@ pub(super) enum GroupKind {
 
 impl GroupKind {
     /// Whether the caller holds the bot's own credential.
+    #[inline]
     const fn is_own(self) -> bool {
         matches!(self, Self::Emulator | Self::AppServiceExtension)
     }
@@ -149,6 +150,7 @@ impl EntraCallers {
         }))
     }
 
+    #[inline]
     fn judge_claims(&self, claims: &Claims, policy: &ChannelPolicy) -> Result<Judged<'_>, TokenError> {
         let text = claims.required_string("iss")?;
         let issuer = self.issuers.iter().find(|issuer| issuer.text == text).ok_or(TokenErrorKind::IssuerMismatch)?;
@@ -177,6 +179,7 @@ impl EntraCallers {
         Ok(Judged { issuer, caller, app_id })
     }
 
+    #[inline]
     fn judge_caller(
         &self,
         judged: &Judged<'_>,
@@ -207,12 +210,14 @@ impl EntraCallers {
         Err(InboundErrorKind::AgentNotAllowed.into())
     }
 
+    #[inline]
     fn lets_own_call(&self, issuer: &Issuer) -> bool {
         let mut groups = self.groups.iter();
         groups.any(|group| group.kind == GroupKind::Emulator && group.tenants.contains(&issuer.tenant))
     }
 
     /// The key is published for this issuer, in this cloud.
+    #[inline]
     fn judge_key(&self, key: &SigningKey, issuer: &Issuer) -> Result<(), TokenError> {
         if let Some(of_key) = key.issuer() {
             let of_key = of_key.replace("{tenantid}", issuer.tenant.as_str());
@@ -233,6 +238,7 @@ impl EntraCallers {
 }
 
 impl fmt::Debug for EntraCallers {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EntraCallers").field("groups", &self.groups).field("keys", &self.keys).finish_non_exhaustive()
     }

@@ -38,12 +38,14 @@ pub struct IngressFilter {
 impl IngressFilter {
     /// A filter that lets everything pass.
     #[must_use]
+    #[inline]
     pub const fn new() -> Self {
         Self { sources: None, proxies: Vec::new(), tenants: None }
     }
 
     /// Lets only requests from these addresses pass.
     #[must_use]
+    #[inline]
     pub fn sources(mut self, ranges: impl IntoIterator<Item = SourceRange>) -> Self {
         self.sources.get_or_insert_default().extend(ranges);
         self
@@ -51,6 +53,7 @@ impl IngressFilter {
 
     /// Believes `X-Forwarded-For` of these peers: proxies of yours that write it. Of everybody else it is never read.
     #[must_use]
+    #[inline]
     pub fn trusted_proxies(mut self, ranges: impl IntoIterator<Item = SourceRange>) -> Self {
         self.proxies.extend(ranges);
         self
@@ -58,6 +61,7 @@ impl IngressFilter {
 
     /// Lets only requests with one of these tenants in `x-ms-tenant-id` pass.
     #[must_use]
+    #[inline]
     pub fn tenants(mut self, tenants: impl IntoIterator<Item = TenantId>) -> Self {
         self.tenants.get_or_insert_default().extend(tenants);
         self
@@ -68,6 +72,7 @@ impl IngressFilter {
     /// # Errors
     ///
     /// [`IngressError`]: answer with its status, 403, and no body.
+    #[inline]
     pub fn check(&self, peer: IpAddr, headers: &HeaderMap) -> Result<(), IngressError> {
         if let Some(sources) = &self.sources {
             let client = self.client(peer, headers)?;
@@ -92,6 +97,7 @@ impl IngressFilter {
     /// # Errors
     ///
     /// [`IngressError::MalformedForwardedFor`] when a trusted proxy has written something that is no address.
+    #[inline]
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Result<IpAddr, IngressError> {
         let mut client = peer.to_canonical();
         if !contains(&self.proxies, client) {
@@ -111,11 +117,13 @@ impl IngressFilter {
     }
 }
 
+#[inline]
 fn contains(ranges: &[SourceRange], address: IpAddr) -> bool {
     ranges.iter().any(|range| range.contains(address))
 }
 
 /// An address, with or without a port: `52.112.0.1:443`, `[2001:db8::1]:443`, `2001:db8::1`.
+#[inline]
 fn address(text: &str) -> Option<IpAddr> {
     let address = text.parse::<IpAddr>().ok().or_else(|| Some(text.parse::<std::net::SocketAddr>().ok()?.ip()));
     address.or_else(|| text.strip_prefix('[')?.strip_suffix(']')?.parse().ok()).map(|address| address.to_canonical())
@@ -136,12 +144,14 @@ pub enum IngressError {
 impl IngressError {
     /// The status to answer with.
     #[must_use]
+    #[inline]
     pub const fn status(self) -> StatusCode {
         StatusCode::FORBIDDEN
     }
 
     /// A stable name for logs and metrics.
     #[must_use]
+    #[inline]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::SourceNotAllowed => "source-not-allowed",
@@ -152,6 +162,7 @@ impl IngressError {
 }
 
 impl fmt::Display for IngressError {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::SourceNotAllowed => "the source address is not allowed",
@@ -183,6 +194,7 @@ impl SourceRange {
 
     /// Whether an address is in it. An IPv4 address in IPv6 form counts as IPv4.
     #[must_use]
+    #[inline]
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.base, address.to_canonical()) {
             (IpAddr::V4(base), IpAddr::V4(address)) => {
@@ -202,6 +214,7 @@ impl FromStr for SourceRange {
     type Err = BuildError;
 
     /// Reads `address/bits` or a single address. Bits of the address below the mask must be zero.
+    #[inline]
     fn from_str(text: &str) -> Result<Self, BuildError> {
         let bad = || BuildError::new("an address range is written as 52.112.0.0/14, with zeros behind the prefix");
         let (base, bits) = match text.split_once('/') {
@@ -232,6 +245,7 @@ impl SourceRange {
 }
 
 impl fmt::Display for SourceRange {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.base, self.bits)
     }

@@ -321,6 +321,7 @@ impl SensitivityPattern {
 }
 
 /// At most so many characters; an ellipsis stands for the rest.
+#[inline]
 fn cut(mut text: String, most: usize) -> String {
     if text.chars().count() > most {
         let end = text.char_indices().nth(most - 1).map_or(text.len(), |(at, _)| at);

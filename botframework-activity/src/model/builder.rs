@@ -38,29 +38,34 @@ use super::vocabulary::{
 impl Activity {
     /// An activity of this type, otherwise empty.
     #[must_use]
+    #[inline]
     pub fn new(kind: ActivityType) -> Self {
         Self { kind, ..Self::default() }
     }
 
     /// A message with this text.
+    #[inline]
     pub fn message(text: impl Into<String>) -> Self {
         Self { text: Some(text.into()), ..Self::new(ActivityType::MESSAGE) }
     }
 
     /// The typing indicator. Teams shows it for about three seconds.
     #[must_use]
+    #[inline]
     pub fn typing() -> Self {
         Self::new(ActivityType::TYPING)
     }
 
     /// An event with this name.
     #[must_use]
+    #[inline]
     pub fn event(name: &EventName) -> Self {
         Self { name: Some(name.as_str().to_owned()), ..Self::new(ActivityType::EVENT) }
     }
 
     /// The end of the conversation.
     #[must_use]
+    #[inline]
     pub fn end_of_conversation(code: EndOfConversationCode) -> Self {
         Self { code: Some(code), ..Self::new(ActivityType::END_OF_CONVERSATION) }
     }
@@ -69,6 +74,7 @@ impl Activity {
     /// mirrored; `channelId`, `serviceUrl` and `replyToId` are set; `locale` is taken over unless one is
     /// set.
     #[must_use]
+    #[inline]
     pub fn reply_to(mut self, incoming: &Self) -> Self {
         self.from.clone_from(&incoming.recipient);
         self.recipient.clone_from(&incoming.from);
@@ -85,6 +91,7 @@ impl Activity {
     /// Addresses this activity to the conversation of `reference`, from its bot to its user, as a
     /// message of its own and not as an answer.
     #[must_use]
+    #[inline]
     pub fn addressed_to(mut self, reference: &ConversationReference) -> Self {
         self.from.clone_from(&reference.bot);
         self.recipient.clone_from(&reference.user);
@@ -99,6 +106,7 @@ impl Activity {
 
     /// Sets the id: the new content of an activity that was sent before, a placeholder for one.
     #[must_use]
+    #[inline]
     pub fn with_id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
         self
@@ -106,6 +114,7 @@ impl Activity {
 
     /// Sets the text.
     #[must_use]
+    #[inline]
     pub fn with_text(mut self, text: impl Into<String>) -> Self {
         self.text = Some(text.into());
         self
@@ -113,6 +122,7 @@ impl Activity {
 
     /// Sets how the text is written.
     #[must_use]
+    #[inline]
     pub fn with_text_format(mut self, format: TextFormat) -> Self {
         self.text_format = Some(format);
         self
@@ -120,6 +130,7 @@ impl Activity {
 
     /// Sets the language, BCP 47.
     #[must_use]
+    #[inline]
     pub fn with_locale(mut self, locale: impl Into<String>) -> Self {
         self.locale = Some(locale.into());
         self
@@ -127,6 +138,7 @@ impl Activity {
 
     /// Sets what is shown where attachments cannot be.
     #[must_use]
+    #[inline]
     pub fn with_summary(mut self, summary: impl Into<String>) -> Self {
         self.summary = Some(summary.into());
         self
@@ -134,6 +146,7 @@ impl Activity {
 
     /// Sets whether input is expected.
     #[must_use]
+    #[inline]
     pub fn with_input_hint(mut self, hint: InputHint) -> Self {
         self.input_hint = Some(hint);
         self
@@ -141,6 +154,7 @@ impl Activity {
 
     /// Sets how answers travel.
     #[must_use]
+    #[inline]
     pub fn with_delivery_mode(mut self, mode: DeliveryMode) -> Self {
         self.delivery_mode = Some(mode);
         self
@@ -148,6 +162,7 @@ impl Activity {
 
     /// Sets how urgent it is.
     #[must_use]
+    #[inline]
     pub fn with_importance(mut self, importance: Importance) -> Self {
         self.importance = Some(importance);
         self
@@ -155,6 +170,7 @@ impl Activity {
 
     /// Sets the sender.
     #[must_use]
+    #[inline]
     pub fn with_from(mut self, from: ChannelAccount) -> Self {
         self.from = Some(from);
         self
@@ -162,6 +178,7 @@ impl Activity {
 
     /// Sets the receiver.
     #[must_use]
+    #[inline]
     pub fn with_recipient(mut self, recipient: ChannelAccount) -> Self {
         self.recipient = Some(recipient);
         self
@@ -169,6 +186,7 @@ impl Activity {
 
     /// Adds an attachment.
     #[must_use]
+    #[inline]
     pub fn with_attachment(mut self, attachment: Attachment) -> Self {
         self.attachments.push(attachment);
         self
@@ -178,6 +196,7 @@ impl Activity {
     ///
     /// # Errors
     /// [`ModelErrorKind::Encode`](crate::ModelErrorKind::Encode) when the card cannot be JSON.
+    #[inline]
     pub fn with_adaptive_card<T: Serialize + ?Sized>(self, card: &T) -> Result<Self, ModelError> {
         Ok(self.with_attachment(Attachment::new(ContentType::ADAPTIVE_CARD, card)?))
     }
@@ -186,6 +205,7 @@ impl Activity {
     ///
     /// # Errors
     /// [`ModelErrorKind::Encode`](crate::ModelErrorKind::Encode) when the card cannot be JSON.
+    #[inline]
     pub fn with_card<T: Card>(self, card: &T) -> Result<Self, ModelError> {
         Ok(self.with_attachment(card.to_attachment()?))
     }
@@ -203,6 +223,7 @@ impl Activity {
     ///
     /// # Errors
     /// As [`Activity::with_entity`].
+    #[inline]
     pub fn with_mention(mut self, account: &ChannelAccount) -> Result<Self, ModelError> {
         let name = account.name.as_deref().or(account.id.as_deref()).unwrap_or_default();
         let words = format!("<at>{}</at>", escape_xml(name));
@@ -219,6 +240,7 @@ impl Activity {
     ///
     /// # Errors
     /// As [`Activity::with_entity`].
+    #[inline]
     pub fn with_ai_info(mut self, info: &MessageInfo) -> Result<Self, ModelError> {
         let others: Vec<Entity> =
             self.entities()?.into_iter().filter(|entity| *entity.kind() != MessageInfo::TYPE).collect();
@@ -230,6 +252,7 @@ impl Activity {
     ///
     /// # Errors
     /// As [`Activity::with_teams_data`].
+    #[inline]
     pub fn with_feedback_loop(self, feedback: FeedbackLoop) -> Result<Self, ModelError> {
         self.with_teams_data(|data| {
             data.feedback_loop_enabled = None;
@@ -252,6 +275,7 @@ impl Activity {
     /// # Errors
     /// [`ModelErrorKind::Shape`](crate::ModelErrorKind::Shape) when `channelData` holds something that is no object,
     /// [`ModelErrorKind::Encode`](crate::ModelErrorKind::Encode) when it cannot be JSON.
+    #[inline]
     pub fn with_teams_data(mut self, change: impl FnOnce(&mut TeamsChannelData)) -> Result<Self, ModelError> {
         let mut data = self.teams_data()?.unwrap_or_default();
         change(&mut data);
@@ -263,6 +287,7 @@ impl Activity {
     ///
     /// # Errors
     /// [`ModelErrorKind::Encode`](crate::ModelErrorKind::Encode) when they cannot be JSON.
+    #[inline]
     pub fn with_suggested_actions(mut self, actions: &SuggestedActions) -> Result<Self, ModelError> {
         self.suggested_actions = Some(typed(actions, "suggestedActions")?);
         Ok(self)
@@ -274,6 +299,7 @@ impl Activity {
     /// [`ModelErrorKind::Encode`](crate::ModelErrorKind::Encode) when it cannot be JSON,
     /// [`ModelErrorKind::Shape`](crate::ModelErrorKind::Shape) when `entities` holds something that is
     /// no list.
+    #[inline]
     pub fn with_entity<T: Serialize + ?Sized>(mut self, entity: &T) -> Result<Self, ModelError> {
         let mut all: Vec<RawJson> = match &self.entities {
             Some(raw) => raw.read().map_err(|error| error.in_member("entities"))?,
@@ -288,6 +314,7 @@ impl Activity {
     ///
     /// # Errors
     /// [`ModelErrorKind::Encode`](crate::ModelErrorKind::Encode) when it cannot be JSON.
+    #[inline]
     pub fn with_channel_data<T: Serialize + ?Sized>(mut self, data: &T) -> Result<Self, ModelError> {
         self.channel_data = Some(encode(data, "channelData")?);
         Ok(self)
@@ -297,6 +324,7 @@ impl Activity {
     ///
     /// # Errors
     /// [`ModelErrorKind::Encode`](crate::ModelErrorKind::Encode) when it cannot be JSON.
+    #[inline]
     pub fn with_value<T: Serialize + ?Sized>(mut self, value: &T) -> Result<Self, ModelError> {
         self.value = Some(encode(value, "value")?);
         Ok(self)
@@ -304,14 +332,17 @@ impl Activity {
 }
 
 /// A name as text of XML.
+#[inline]
 fn escape_xml(name: &str) -> String {
     name.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
+#[inline]
 fn encode<T: Serialize + ?Sized>(value: &T, member: &'static str) -> Result<RawJson, ModelError> {
     RawJson::from_value(value).map_err(|error| error.in_member(member))
 }
 
+#[inline]
 fn typed<T: Value>(value: &T, member: &'static str) -> Result<RawJson, ModelError> {
     RawJson::of(value).map_err(|error| error.in_member(member))
 }

@@ -113,6 +113,7 @@ impl Value for Entity {
 serde_value!(Entity);
 
 /// The `type` of a JSON object; `None` when there is none, when it is no text, or when it is there twice.
+#[inline]
 pub(super) fn kind_in(json: &str) -> Option<String> {
     json::text_member(json, "type").ok()?.filter(|kind| !kind.is_empty())
 }

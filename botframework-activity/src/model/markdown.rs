@@ -38,6 +38,7 @@ pub struct MarkdownSanitizer {
 impl MarkdownSanitizer {
     /// A sanitizer that lets no link pass.
     #[must_use]
+    #[inline]
     pub fn new() -> Self {
         Self { hosts: Vec::new(), notice: "‹link removed›".to_owned(), code: true }
     }
@@ -45,6 +46,7 @@ impl MarkdownSanitizer {
     /// Lets links to this host pass: an exact name, or `*.contoso.com` for every name below it. Anything else, such as a
     /// URL or a bare `*`, allows nothing.
     #[must_use]
+    #[inline]
     pub fn allow_host(mut self, host: impl AsRef<str>) -> Self {
         let host = host.as_ref().to_ascii_lowercase();
         let name = host.strip_prefix("*.").unwrap_or(&host);
@@ -56,6 +58,7 @@ impl MarkdownSanitizer {
 
     /// Sets what stands for a bare address that is not allowed. Brackets and parentheses are left out of it.
     #[must_use]
+    #[inline]
     pub fn notice(mut self, text: impl Into<String>) -> Self {
         self.notice = text.into();
         self.notice.retain(|c| !"[]()<>`!\\".contains(c));
@@ -64,6 +67,7 @@ impl MarkdownSanitizer {
 
     /// Treats code as text, for places that know no code, such as the texts of cards.
     #[must_use]
+    #[inline]
     pub fn without_code(mut self) -> Self {
         self.code = false;
         self
@@ -71,6 +75,7 @@ impl MarkdownSanitizer {
 
     /// Whether a link to this address may be sent.
     #[must_use]
+    #[inline]
     pub fn allows(&self, url: &str) -> bool {
         let Some(rest) = strip_prefix_ignoring_case(url, "https://") else { return false };
         let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -88,6 +93,7 @@ impl MarkdownSanitizer {
 
     /// The text with nothing in it that makes a client fetch or link what is not allowed.
     #[must_use]
+    #[inline]
     pub fn sanitize(&self, text: &str) -> String {
         let text = visible(text);
         let lines: Vec<&str> = text.split_inclusive('\n').collect();
@@ -107,6 +113,7 @@ impl MarkdownSanitizer {
     }
 
     /// Text outside of fences.
+    #[inline]
     fn prose(&self, text: &str, out: &mut String) {
         let mut writer = Writer::new(text.len());
         let mut rest = text;
@@ -120,6 +127,7 @@ impl MarkdownSanitizer {
     }
 
     /// Handles what begins at `rest`; returns how many bytes that was, and the last character of it.
+    #[inline]
     fn step(&self, c: char, rest: &str, before: Option<char>, writer: &mut Writer) -> (usize, Option<char>) {
         let after = rest.get(c.len_utf8()..).unwrap_or_default();
         match c {
@@ -170,6 +178,7 @@ impl MarkdownSanitizer {
     }
 
     /// Handles a `]`; returns how many bytes it and what belongs to it are.
+    #[inline]
     fn close_bracket(&self, after: &str, writer: &mut Writer) -> usize {
         let Some(inside) = after.strip_prefix('(') else {
             writer.open.pop();
@@ -201,12 +210,14 @@ impl MarkdownSanitizer {
 }
 
 impl Default for MarkdownSanitizer {
+    #[inline]
     fn default() -> Self {
         Self::new()
     }
 }
 
 impl fmt::Debug for MarkdownSanitizer {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MarkdownSanitizer").field("hosts", &self.hosts).finish_non_exhaustive()
     }
@@ -223,11 +234,13 @@ struct Writer {
 }
 
 impl Writer {
+    #[inline]
     fn new(capacity: usize) -> Self {
         let out = String::with_capacity(capacity);
         Self { out, open: Vec::new(), dropped: Vec::new(), at_line_start: true }
     }
 
+    #[inline]
     fn push(&mut self, text: &str) {
         let (in_new_line, line) = text.rsplit_once('\n').map_or((false, text), |(_, line)| (true, line));
         self.at_line_start = (self.at_line_start || in_new_line) && line.chars().all(is_prefix);
@@ -235,6 +248,7 @@ impl Writer {
     }
 
     /// No picture: a `!` never stands before a bracket.
+    #[inline]
     fn open_bracket(&mut self) {
         self.out.truncate(self.out.trim_end_matches('!').len());
         self.open.push(self.out.len());
@@ -242,12 +256,14 @@ impl Writer {
     }
 
     /// Takes the letters of a scheme back.
+    #[inline]
     fn take_scheme(&mut self) -> String {
         let letters = |c: char| c.is_ascii_alphanumeric() || "+.-".contains(c);
         let keep = self.out.trim_end_matches(letters).len();
         self.out.split_off(keep)
     }
 
+    #[inline]
     fn finish(mut self) -> String {
         if self.dropped.is_empty() {
             return self.out;
@@ -267,11 +283,13 @@ impl Writer {
 }
 
 /// Whether a word may begin behind this text without becoming part of anything in it.
+#[inline]
 fn begins_word(before: &str) -> bool {
     before.trim_end_matches(['[', '(', '*', '_']).chars().next_back().is_none_or(char::is_whitespace)
 }
 
 /// Whether a word may end before this text without becoming part of anything in it. A bracket ends everything.
+#[inline]
 fn ends_word(after: &str) -> bool {
     if after.starts_with(']') {
         return true;
@@ -284,12 +302,14 @@ fn ends_word(after: &str) -> bool {
 const MAX_LOOK: usize = 2048;
 
 /// At most the first so many bytes.
+#[inline]
 fn head(text: &str, bytes: usize) -> &str {
     let end = (0..=bytes.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
     text.get(..end).unwrap_or_default()
 }
 
 /// Without characters that nobody sees and that only mislead; every line ends in `\n`.
+#[inline]
 fn visible(text: &str) -> String {
     let text = text.replace("\r\n", "\n");
     let keep = |c: char| match c {
@@ -305,6 +325,7 @@ fn visible(text: &str) -> String {
 }
 
 /// Which lines are code between fences. From the first fence on that could be read in two ways, none is.
+#[inline]
 fn fenced(lines: &[&str]) -> Vec<bool> {
     let mut code = vec![false; lines.len()];
     let mut open: Option<(char, usize, usize)> = None;
@@ -333,6 +354,7 @@ fn fenced(lines: &[&str]) -> Vec<bool> {
 }
 
 /// A run of at least three back ticks or tildes: which, how many, and what follows.
+#[inline]
 fn fence(line: &str) -> Option<(char, usize, &str)> {
     let c = line.chars().next().filter(|c| matches!(c, '`' | '~'))?;
     let rest = line.trim_start_matches(c);
@@ -341,11 +363,13 @@ fn fence(line: &str) -> Option<(char, usize, &str)> {
 }
 
 /// What may stand before a block: white space, marks of quotations and lists.
+#[inline]
 fn is_prefix(c: char) -> bool {
     matches!(c, ' ' | '\t' | '>' | '-' | '*' | '+' | '.' | ')') || c.is_ascii_digit()
 }
 
 /// The length of a code span of one line whose content cannot do harm should somebody read it as text.
+#[inline]
 fn code_span(rest: &str, run: usize) -> Option<usize> {
     let line = head(rest, MAX_LOOK).split('\n').next()?;
     let mut at = run;
@@ -366,12 +390,14 @@ fn code_span(rest: &str, run: usize) -> Option<usize> {
 }
 
 /// `[label]:`, which would define a link.
+#[inline]
 fn is_definition(rest: &str) -> bool {
     let paragraph = head(rest, MAX_LOOK).split("\n\n").next().unwrap_or_default();
     paragraph.split_once("]:").is_some_and(|(label, _)| !label.contains(']'))
 }
 
 /// The address in `(address "title")`, and the length up to the closing parenthesis.
+#[inline]
 fn destination(inside: &str) -> Option<(&str, usize)> {
     let paragraph = head(inside, MAX_LOOK).split("\n\n").next()?;
     let start = paragraph.len() - paragraph.trim_start().len();
@@ -409,6 +435,7 @@ fn destination(inside: &str) -> Option<(&str, usize)> {
 }
 
 /// Entities that stand for what would be seen otherwise. The common ones stay.
+#[inline]
 fn is_rare_entity(after: &str) -> bool {
     let after = head(after, 33);
     let name = after.split(';').next().unwrap_or_default();
@@ -417,25 +444,30 @@ fn is_rare_entity(after: &str) -> bool {
 }
 
 /// How long an address is, without the punctuation after it.
+#[inline]
 fn url_length(text: &str) -> usize {
     let end = text.find(|c: char| c.is_whitespace() || "<>\"`[]|\\".contains(c)).unwrap_or(text.len());
     text.get(..end).unwrap_or_default().trim_end_matches(|c: char| ".,;:!?'*_~)".contains(c)).len().max(2)
 }
 
+#[inline]
 fn starts_with_www(text: &str) -> bool {
     strip_prefix_ignoring_case(text, "www.").is_some_and(|rest| rest.starts_with(|c: char| c.is_alphanumeric()))
 }
 
+#[inline]
 fn strip_prefix_ignoring_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
     let head = text.get(..prefix.len())?;
     if head.eq_ignore_ascii_case(prefix) { text.get(prefix.len()..) } else { None }
 }
 
+#[inline]
 fn is_host_byte(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b == b'-' || b == b'.'
 }
 
 /// What an address may consist of after its host.
+#[inline]
 fn is_url_byte(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"-._~:/?#@!$&'*+,;=%".contains(&b)
 }

@@ -20,6 +20,7 @@ impl Activity {
     /// assert_eq!(texts, ["The first paragraph.", "The second one.\n\nThe third."]);
     /// ```
     #[must_use]
+    #[inline]
     pub fn split(&self, most: usize) -> Vec<Self> {
         let parts = match self.text.as_deref() {
             Some(text) => split_text(text, most),
@@ -50,6 +51,7 @@ impl Activity {
 const LEAST: usize = 32;
 
 /// Cuts text into parts of at most `most` UTF-16 units (at least 32).
+#[inline]
 pub(crate) fn split_text(text: &str, most: usize) -> Vec<String> {
     let most = most.max(LEAST);
     let mut parts = Vec::new();
@@ -80,6 +82,7 @@ pub(crate) fn split_text(text: &str, most: usize) -> Vec<String> {
 }
 
 /// Where to cut so that what comes before has at most `room` UTF-16 units: never zero, always between characters.
+#[inline]
 fn cut_before(text: &str, room: usize) -> usize {
     let end = end_of(text, room);
     let head = text.get(..end).unwrap_or(text);
@@ -94,6 +97,7 @@ fn cut_before(text: &str, room: usize) -> usize {
 }
 
 /// The byte after the last character that fits.
+#[inline]
 fn end_of(text: &str, room: usize) -> usize {
     let mut left = room;
     let fits = text.char_indices().take_while(|(_, c)| {
@@ -108,6 +112,7 @@ fn end_of(text: &str, room: usize) -> usize {
 }
 
 /// The opening line of the code block that is open at the end of the text.
+#[inline]
 fn open_fence(before: &str, text: &str) -> Option<String> {
     let mut open: Option<&str> = None;
     for line in before.lines().chain(text.lines()) {
@@ -120,6 +125,7 @@ fn open_fence(before: &str, text: &str) -> Option<String> {
     open.map(|line| if line.len() <= 16 { line.to_owned() } else { "```".to_owned() })
 }
 
+#[inline]
 fn units(text: &str) -> usize {
     text.chars().map(char::len_utf16).sum()
 }

@@ -12,6 +12,7 @@ impl Activity {
     /// # Errors
     /// [`ModelErrorKind::Shape`](crate::ModelErrorKind::Shape) when `entities` is no list of objects, or
     /// a mention's body is odd.
+    #[inline]
     pub fn mentions(&self) -> Result<Vec<Mention>, ModelError> {
         let mut mentions = Vec::new();
         for entity in self.entities()? {
@@ -23,6 +24,7 @@ impl Activity {
     /// Whether the receiver of this activity is mentioned: in a channel, whether the bot was addressed.
     /// Odd entities count as no mention.
     #[must_use]
+    #[inline]
     pub fn mentions_recipient(&self) -> bool {
         self.recipient_mentions().next().is_some()
     }
@@ -45,6 +47,7 @@ impl Activity {
     /// # Ok::<(), botframework_activity::ModelError>(())
     /// ```
     #[must_use]
+    #[inline]
     pub fn text_without_mentions(&self) -> Cow<'_, str> {
         let mut text = Cow::Borrowed(self.text.as_deref().unwrap_or_default());
         for mention in self.recipient_mentions() {
@@ -82,6 +85,7 @@ impl Activity {
     /// # Ok::<(), botframework_activity::ModelError>(())
     /// ```
     #[must_use]
+    #[inline]
     pub fn prompt_text(&self) -> Cow<'_, str> {
         let text = self.text.as_deref().unwrap_or_default();
         if !text.contains(['<', '&', '\r', '\u{a0}']) && !text.contains(is_invisible) && self.entities.is_none() {
@@ -102,6 +106,7 @@ impl Activity {
         Cow::Owned(text.trim().to_owned())
     }
 
+    #[inline]
     fn recipient_mentions(&self) -> impl Iterator<Item = Mention> {
         let recipient = self.recipient.as_ref().and_then(|account| account.id.as_deref());
         let entities = match recipient {
@@ -116,11 +121,13 @@ impl Activity {
 }
 
 /// Characters without width, but not those that join emoji.
+#[inline]
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}' | '\u{2060}' | '\u{feff}' | '\u{200e}' | '\u{200f}' | '\u{ad}')
 }
 
 /// Removes words, and one of the two spaces around them.
+#[inline]
 fn cut_words(text: &mut String, words: &str) {
     let mut from = 0;
     while let Some(at) = text.get(from..).and_then(|rest| rest.find(words)).map(|at| from + at) {
@@ -131,6 +138,7 @@ fn cut_words(text: &mut String, words: &str) {
 }
 
 /// Where something was removed between two spaces, one is left.
+#[inline]
 fn close_gap(text: &mut String, at: usize) {
     let space_before = text.get(..at).is_some_and(|before| before.is_empty() || before.ends_with([' ', '\n']));
     if space_before && text.get(at..).is_some_and(|after| after.starts_with(' ')) {
@@ -139,6 +147,7 @@ fn close_gap(text: &mut String, at: usize) {
 }
 
 /// Names in place of `<at>…</at>`; nothing in place of the receiver's own.
+#[inline]
 fn without_tags(text: &str, own_name: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -167,6 +176,7 @@ fn without_tags(text: &str, own_name: &str) -> String {
 }
 
 /// What stands before the next `<at …>`, and what after it.
+#[inline]
 fn split_tag(text: &str) -> Option<(&str, &str)> {
     let mut from = 0;
     loop {
@@ -180,11 +190,13 @@ fn split_tag(text: &str) -> Option<(&str, &str)> {
     }
 }
 
+#[inline]
 fn find_ignoring_case(text: &str, what: &str) -> Option<usize> {
     text.as_bytes().windows(what.len()).position(|window| window.eq_ignore_ascii_case(what.as_bytes()))
 }
 
 /// The five entities of XML.
+#[inline]
 fn decoded(text: &str) -> String {
     text.replace("&lt;", "<")
         .replace("&gt;", ">")
@@ -195,6 +207,7 @@ fn decoded(text: &str) -> String {
 }
 
 /// Teams leaves `&nbsp;` where a mention stood.
+#[inline]
 fn trim_entities(mut text: &str) -> &str {
     loop {
         let shorter = text.strip_prefix("&nbsp;").unwrap_or(text);

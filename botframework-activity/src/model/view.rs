@@ -506,6 +506,7 @@ impl<'a> DeleteUserData<'a> {
     }
 }
 
+#[inline]
 fn event_type(activity: &Activity) -> Option<TeamsEventType> {
     activity.teams_data().ok()??.event_type
 }
