@@ -106,7 +106,7 @@ impl OriginOf<'_> {
         plaintext.push(JSON_LINES_V1);
         serde_json::to_writer(&mut plaintext, self).map_err(|_| RecordErrorKind::Unusable)?;
         plaintext.push(b'\n');
-        json::append(&mut plaintext, &what.datum()).map_err(|_| RecordErrorKind::Unusable)?;
+        let plaintext = json::write(plaintext, &what.datum()).map_err(|_| RecordErrorKind::Unusable)?;
         Ok(sealer.seal(place, &plaintext)?)
     }
 }

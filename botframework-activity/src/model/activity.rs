@@ -178,7 +178,7 @@ impl Activity {
     /// [`ModelErrorKind::Encode`] when [`Activity::extra`] repeats the name of a known member. The
     /// caller's code is at fault.
     pub fn to_json(&self) -> Result<Vec<u8>, ModelError> {
-        json::write(&self.datum())
+        json::write(Vec::with_capacity(4096), &self.datum())
     }
 }
 

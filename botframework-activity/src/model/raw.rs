@@ -75,7 +75,7 @@ impl RawJson {
 
     /// A value of the model as JSON.
     pub(crate) fn of<T: Value>(value: &T) -> Result<Self, ModelError> {
-        let json = json::write(&value.datum())?;
+        let json = json::write(Vec::with_capacity(256), &value.datum())?;
         String::from_utf8(json).map(|text| Self(text.into())).map_err(|_| ModelError::encode())
     }
 

@@ -50,7 +50,7 @@ impl Progress {
     pub(super) fn seal(&self, sealer: &Sealer, lane: &Lane, id: &TurnId) -> Option<Bytes> {
         let mut plaintext = Vec::with_capacity(1024);
         plaintext.push(JSON_V1);
-        json::append(&mut plaintext, &self.datum()).ok()?;
+        let plaintext = json::write(plaintext, &self.datum()).ok()?;
         sealer.seal(&progress_place(lane, id), &plaintext).ok().map(Bytes::from)
     }
 

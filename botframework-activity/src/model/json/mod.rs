@@ -17,4 +17,4 @@ pub(crate) use bridge::deserialize;
 pub(crate) use datum::{Datum, List};
 pub(crate) use reader::{read, text_member, trimmed};
 pub(crate) use source::{Source, Stop};
-pub(crate) use writer::{append, write};
+pub(crate) use writer::write;

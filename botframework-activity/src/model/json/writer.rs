@@ -5,16 +5,13 @@ use crate::model::error::ModelError;
 use crate::model::object::{Object, clashes, each_member};
 use crate::model::scan::plain_run;
 
-/// A value as JSON text of its own.
-pub(crate) fn write(datum: &Datum<'_>) -> Result<Vec<u8>, ModelError> {
-    // Most activities fit.
-    let mut json = Vec::with_capacity(4096);
-    append(&mut json, datum)?;
-    Ok(json)
+/// A value as JSON text behind what is there. Most activities fit into 4 KB.
+pub(crate) fn write(mut behind: Vec<u8>, datum: &Datum<'_>) -> Result<Vec<u8>, ModelError> {
+    append(&mut behind, datum)?;
+    Ok(behind)
 }
 
-/// A value as JSON text behind what is there.
-pub(crate) fn append(json: &mut Vec<u8>, datum: &Datum<'_>) -> Result<(), ModelError> {
+fn append(json: &mut Vec<u8>, datum: &Datum<'_>) -> Result<(), ModelError> {
     match *datum {
         Datum::Absent | Datum::Null => json.extend_from_slice(b"null"),
         Datum::Empty => json.extend_from_slice(b"[]"),
@@ -100,7 +97,7 @@ mod tests {
     use super::*;
 
     fn text_of(datum: &Datum<'_>) -> String {
-        String::from_utf8(write(datum).unwrap()).unwrap()
+        String::from_utf8(write(Vec::new(), datum).unwrap()).unwrap()
     }
 
     #[test]
