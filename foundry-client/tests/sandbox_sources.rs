@@ -8,15 +8,17 @@ mod sandbox_cloud;
 
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
+use entra_auth::StaticCredential;
 use foundry_client::agents::{AgentDefinition, CodeArchive, Feature, FromManifest, HostedDefinition, NewVersion};
 use foundry_client::resource::{MemoryKind, NewMemoryStore, Remember, SessionStatus, UpdateStatus};
 use foundry_client::{
     CreateResponse, Error, ErrorKind, FoundryClient, InputItem, ListPage, ListVersions, Polling, Resource,
 };
 use m365_sandbox::constants;
-use sandbox_cloud::{Cloud, builder, cloud};
+use sandbox_cloud::{Cloud, builder, cloud, token};
 use serde_json::{Value, json};
 
 /// SHA-256 of `PK-code` and of `PK-more`.
@@ -276,7 +278,9 @@ async fn who_may_only_call_changes_nothing() {
     agents.create_version("boxed", &container).await.unwrap();
     cloud.client.sessions("boxed").create("1", Some("mine")).await.unwrap();
 
-    let other = cloud.client_of(constants::OTHER_APP_ID, constants::OTHER_APP_SECRET).await;
+    let token = token(&cloud.sandbox, constants::OTHER_APP_ID, constants::OTHER_APP_SECRET).await;
+    let credential = Arc::new(StaticCredential::new(token).unwrap());
+    let other = builder(&cloud.sandbox).credential(credential).build().unwrap();
     let friendly = FromManifest::new("helpdesk-template").parameter("tone", "friendly".into());
     refused(other.agents().import("x", &friendly).await, ErrorKind::MissingRole);
     let code = archive(b"PK-code", DIGESTS[0]);

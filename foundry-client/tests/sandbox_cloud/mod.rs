@@ -1,5 +1,4 @@
 //! A sandbox and a client of its project.
-#![allow(dead_code, unreachable_pub)]
 
 use std::sync::Arc;
 
@@ -7,13 +6,13 @@ use entra_auth::{Body, HttpTransport, ReqwestTransport, StaticCredential, TokenC
 use foundry_client::{FoundryClient, FoundryClientBuilder};
 use m365_sandbox::{Sandbox, constants};
 
-pub struct Cloud {
-    pub sandbox: Sandbox,
-    pub client: FoundryClient,
-    pub credential: Arc<dyn TokenCredential>,
+pub(crate) struct Cloud {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) client: FoundryClient,
+    pub(crate) credential: Arc<dyn TokenCredential>,
 }
 
-pub async fn cloud() -> Cloud {
+pub(crate) async fn cloud() -> Cloud {
     let sandbox = Sandbox::builder().start().await.unwrap();
     let token = token(&sandbox, constants::BOT_APP_ID, constants::BOT_APP_SECRET).await;
     let credential: Arc<dyn TokenCredential> = Arc::new(StaticCredential::new(token).unwrap());
@@ -21,23 +20,15 @@ pub async fn cloud() -> Cloud {
     Cloud { sandbox, client, credential }
 }
 
-impl Cloud {
-    /// A client that works as another app.
-    pub async fn client_of(&self, app: &str, secret: &str) -> FoundryClient {
-        let token = token(&self.sandbox, app, secret).await;
-        builder(&self.sandbox).credential(Arc::new(StaticCredential::new(token).unwrap())).build().unwrap()
-    }
-}
-
 /// A client of the project, without a credential.
-pub fn builder(sandbox: &Sandbox) -> FoundryClientBuilder {
+pub(crate) fn builder(sandbox: &Sandbox) -> FoundryClientBuilder {
     let settings = sandbox.settings();
     let endpoint = settings.iter().find(|(name, _)| *name == "FOUNDRY_PROJECT_ENDPOINT").unwrap().1.clone();
     FoundryClient::builder(endpoint).transport(Arc::new(ReqwestTransport::new().unwrap()))
 }
 
 /// An app-only token, in the way any client gets one.
-pub async fn token(sandbox: &Sandbox, app: &str, secret: &str) -> String {
+pub(crate) async fn token(sandbox: &Sandbox, app: &str, secret: &str) -> String {
     let encode = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
     let form = format!(
         "grant_type=client_credentials&client_id={app}&client_secret={}&scope={}",
