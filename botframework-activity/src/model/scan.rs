@@ -96,7 +96,7 @@ fn specials_of(block: &[u8; 64]) -> u64 {
     let (words, _) = flags.as_chunks::<8>();
     // The product has the lowest bits of the eight bytes in its highest byte.
     let bits = |word: &[u8; 8]| u64::from_le_bytes(*word).wrapping_mul(0x0102_0408_1020_4080) >> 56;
-    words.iter().rev().fold(0, |all, word| all << 8 | bits(word))
+    words.iter().enumerate().fold(0, |all, (at, word)| all | bits(word) << (8 * at))
 }
 
 /// How many bytes stand before the first quote, backslash or control character.

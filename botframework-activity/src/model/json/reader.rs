@@ -85,7 +85,8 @@ impl<'a> Reader<'a> {
     /// Takes the byte if it is the next one.
     #[inline(always)]
     fn takes(&mut self, byte: u8) -> bool {
-        let found = self.next() == Some(byte);
+        // Programs write no blanks, so that the first look mostly decides.
+        let found = self.text.as_bytes().get(self.at) == Some(&byte) || self.next() == Some(byte);
         self.at += usize::from(found);
         found
     }
@@ -140,7 +141,7 @@ impl<'a> Reader<'a> {
                 }
                 Some(b'\\') => {
                     escaped = true;
-                    self.pass_escape()?;
+                    self.at = after_escape(self.text.as_bytes(), self.at).ok_or(Stop::Malformed)?;
                 }
                 // A control character, or the end.
                 _ => return Err(Stop::Malformed),
@@ -152,40 +153,25 @@ impl<'a> Reader<'a> {
     #[inline(always)]
     fn go_to_special(&mut self) {
         let passed = self.at - self.block;
-        let specials = if passed < 64 { self.specials >> passed } else { 0 };
+        let mut specials = if passed < 64 { self.specials >> passed } else { 0 };
         if specials == 0 {
-            self.go_to_special_of_another_block();
-        } else {
-            self.at += specials.trailing_zeros() as usize;
-        }
-    }
-
-    fn go_to_special_of_another_block(&mut self) {
-        let bytes = self.text.as_bytes();
-        let mut from = self.at.max(self.block + 64);
-        loop {
-            self.block = from & !63;
-            self.specials = bytes.get(self.block..).map_or(0, special_bytes);
-            let specials = self.specials >> (from - self.block);
-            if specials != 0 {
-                self.at = from + specials.trailing_zeros() as usize;
-                return;
-            }
-            from = self.block + 64;
-            if from >= bytes.len() {
-                self.at = bytes.len();
-                return;
+            let bytes = self.text.as_bytes();
+            self.at = self.at.max(self.block + 64);
+            loop {
+                self.block = self.at & !63;
+                self.specials = bytes.get(self.block..).map_or(0, special_bytes);
+                specials = self.specials >> (self.at - self.block);
+                if specials != 0 {
+                    break;
+                }
+                self.at = self.block + 64;
+                if self.at >= bytes.len() {
+                    self.at = bytes.len();
+                    return;
+                }
             }
         }
-    }
-
-    fn pass_escape(&mut self) -> Result<(), Stop> {
-        self.at += match self.text.as_bytes().get(self.at + 1..).unwrap_or_default() {
-            [b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => 2,
-            [b'u', a, b, c, d, ..] if [a, b, c, d].iter().all(|digit| digit.is_ascii_hexdigit()) => 6,
-            _ => return Err(Stop::Malformed),
-        };
-        Ok(())
+        self.at += specials.trailing_zeros() as usize;
     }
 
     fn key(&mut self) -> Result<Quoted<'a>, Stop> {
@@ -203,30 +189,12 @@ impl<'a> Reader<'a> {
     }
 
     /// A number as it is spelled.
+    #[inline(always)]
     fn number(&mut self) -> Result<&'a str, Stop> {
         let start = self.at;
-        let bytes = self.text.as_bytes();
-        let digits = |at: usize| {
-            let rest = bytes.get(at..).unwrap_or_default();
-            at + rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len())
-        };
-        let is = |at: usize, wanted: &[u8]| bytes.get(at).is_some_and(|byte| wanted.contains(byte));
-        let mut at = start + usize::from(is(start, b"-"));
-        let whole = at;
-        at = digits(at);
-        let mut good = at > whole && (at == whole + 1 || !is(whole, b"0"));
-        if is(at, b".") {
-            let fraction = at + 1;
-            at = digits(fraction);
-            good &= at > fraction;
-        }
-        if is(at, b"eE") {
-            let exponent = at + 1 + usize::from(is(at + 1, b"+-"));
-            at = digits(exponent);
-            good &= at > exponent;
-        }
-        self.at = at;
-        self.text.get(start..at).filter(|_| good).ok_or(Stop::Malformed)
+        let (end, good) = after_number(self.text.as_bytes(), start);
+        self.at = end;
+        self.text.get(start..end).filter(|_| good).ok_or(Stop::Malformed)
     }
 
     fn skipped(&mut self) -> Result<&'a str, Stop> {
@@ -426,6 +394,38 @@ impl Source for Reader<'_> {
             }
         }
     }
+}
+
+/// Where an escape ends that begins at `at`.
+fn after_escape(text: &[u8], at: usize) -> Option<usize> {
+    match text.get(at + 1..)? {
+        [b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => Some(at + 2),
+        [b'u', a, b, c, d, ..] if [a, b, c, d].iter().all(|digit| digit.is_ascii_hexdigit()) => Some(at + 6),
+        _ => None,
+    }
+}
+
+/// Where a number ends that begins at `start`, and whether it is spelled well.
+fn after_number(text: &[u8], start: usize) -> (usize, bool) {
+    let digits = |at: usize| {
+        let rest = text.get(at..).unwrap_or_default();
+        at + rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len())
+    };
+    let is = |at: usize, wanted: &[u8]| text.get(at).is_some_and(|byte| wanted.contains(byte));
+    let whole = start + usize::from(is(start, b"-"));
+    let mut at = digits(whole);
+    let mut good = at > whole && (at == whole + 1 || !is(whole, b"0"));
+    if is(at, b".") {
+        let fraction = at + 1;
+        at = digits(fraction);
+        good &= at > fraction;
+    }
+    if is(at, b"eE") {
+        let exponent = at + 1 + usize::from(is(at + 1, b"+-"));
+        at = digits(exponent);
+        good &= at > exponent;
+    }
+    (at, good)
 }
 
 /// Which of the open brackets are objects, the innermost last.
