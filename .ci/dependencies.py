@@ -8,7 +8,7 @@ CRYPTO = {"ring", "openssl", "openssl-sys", "native-tls", "rsa", "sha2", "aes-gc
 LIMITS = [
     ("entra-auth", ["--no-default-features"], 66, CRYPTO | {"aws-lc-rs", "jsonwebtoken", "reqwest"}),
     ("entra-auth", [], 110, CRYPTO),
-    ("botframework-activity", ["--no-default-features"], 7, CRYPTO | {"entra-auth", "url", "tokio", "http"}),
+    ("botframework-activity", ["--no-default-features"], 6, CRYPTO | {"entra-auth", "url", "tokio", "http"}),
     ("foundry-client", ["--no-default-features"], 20, CRYPTO | {"entra-auth", "url", "tokio", "http"}),
     ("botframework-activity", [], 90, CRYPTO | {"reqwest"}),
     ("foundry-client", [], 75, CRYPTO | {"aws-lc-rs", "jsonwebtoken", "reqwest"}),

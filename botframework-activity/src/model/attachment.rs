@@ -1,4 +1,4 @@
-use serde::{Deserialize, Serialize};
+use serde_core::{Deserialize, Serialize};
 
 use super::card::Card;
 use super::error::ModelError;

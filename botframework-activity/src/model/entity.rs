@@ -1,7 +1,7 @@
 use std::fmt;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde_core::Serialize;
+use serde_core::de::DeserializeOwned;
 
 use super::account::ChannelAccount;
 use super::error::ModelError;

@@ -11,7 +11,7 @@
 //! # Ok::<(), botframework_activity::ModelError>(())
 //! ```
 
-use serde::de::DeserializeOwned;
+use serde_core::de::DeserializeOwned;
 
 use super::account::TeamsChannelAccount;
 use super::activity::Activity;

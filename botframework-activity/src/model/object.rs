@@ -127,13 +127,19 @@ impl Value for RawJson {
     }
 }
 
-impl<T: Value> Value for Box<T> {
+impl<T: Object + Default> Value for T {
     fn read(from: &mut dyn Source) -> Result<Option<Self>, Stop> {
-        Ok(T::read(from)?.map(Self::new))
+        let mut object = Self::default();
+        Ok(from.object(&mut object)?.then_some(object))
+    }
+
+    fn read_item(from: &mut dyn Source) -> Result<Self, Stop> {
+        let mut object = Self::default();
+        if from.object(&mut object)? { Ok(object) } else { Err(Stop::NULL) }
     }
 
     fn datum(&self) -> Datum<'_> {
-        T::datum(self)
+        Datum::Object(self)
     }
 }
 
@@ -234,28 +240,74 @@ pub(crate) struct Schema {
     pub(crate) name: &'static str,
     /// In the order in which they are written.
     pub(crate) members: &'static [&'static str],
+    /// Further names under which a member is read.
+    pub(crate) aliases: &'static [(&'static str, u8)],
     /// One bit for each member that must be there.
     pub(crate) required: u64,
     /// One bit for each member whose text `Debug` may show.
     pub(crate) shown: u64,
 }
 
+impl Schema {
+    /// The number of the member of this name. Who writes documents mostly has an order of their own and keeps to it: the
+    /// search begins behind the member that was found last.
+    fn slot(&self, name: &str, last: u8) -> Option<u8> {
+        let at =
+            self.members.iter().skip(last.into()).position(|member| *member == name).map(|at| at + usize::from(last));
+        let at = at.or_else(|| self.members.iter().take(last.into()).position(|member| *member == name));
+        match at {
+            Some(at) => u8::try_from(at).ok(),
+            None => self.aliases.iter().find(|(alias, _)| *alias == name).map(|(_, slot)| *slot),
+        }
+    }
+
+    /// Whether a member has this name.
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        self.slot(name, 0).is_some()
+    }
+}
+
 /// What [`wire_object!`] generates for a struct: tables only, the work is below.
 pub(crate) trait Object: fmt::Debug {
     fn schema(&self) -> &'static Schema;
-    /// The number of the member of this name.
-    fn slot(&self, name: &str) -> Option<u8>;
     fn read_member(&mut self, slot: u8, from: &mut dyn Source) -> Result<Found, Stop>;
     fn member(&self, slot: u8) -> Datum<'_>;
     fn rest(&self) -> (&Extra, Spelling);
     fn set_rest(&mut self, extra: Extra, spelling: Spelling);
 }
 
+impl<T: Object> Object for Box<T> {
+    fn schema(&self) -> &'static Schema {
+        T::schema(self)
+    }
+
+    fn read_member(&mut self, slot: u8, from: &mut dyn Source) -> Result<Found, Stop> {
+        T::read_member(self, slot, from)
+    }
+
+    fn member(&self, slot: u8) -> Datum<'_> {
+        T::member(self, slot)
+    }
+
+    fn rest(&self) -> (&Extra, Spelling) {
+        T::rest(self)
+    }
+
+    fn set_rest(&mut self, extra: Extra, spelling: Spelling) {
+        T::set_rest(self, extra, spelling);
+    }
+}
+
 pub(crate) const CLASH: &str = "an extra member has the name of a known member";
+
+/// Whether two objects of one type are equal. How absent members were spelled makes no difference.
+pub(crate) fn equal(a: &dyn Object, b: &dyn Object) -> bool {
+    a.rest().0 == b.rest().0 && (0..).zip(a.schema().members).all(|(slot, _)| a.member(slot) == b.member(slot))
+}
 
 /// Whether an unknown member has the name of a known one, so that it would be written twice.
 pub(crate) fn clashes(object: &dyn Object) -> bool {
-    object.rest().0.iter().any(|(name, _)| object.slot(name).is_some())
+    object.rest().0.iter().any(|(name, _)| object.schema().knows(name))
 }
 
 /// Puts the members to be written: the known ones, then the others.
@@ -302,6 +354,7 @@ pub(crate) struct Filling<'o> {
     spelling: Spelling,
     extra: Vec<(Box<str>, RawJson)>,
     seen: u64,
+    last: u8,
 }
 
 /// Where a member goes.
@@ -312,13 +365,14 @@ pub(crate) enum Place {
 
 impl<'o> Filling<'o> {
     pub(crate) fn new(object: &'o mut dyn Object) -> Self {
-        Self { object, spelling: Spelling::default(), extra: Vec::new(), seen: 0 }
+        Self { object, spelling: Spelling::default(), extra: Vec::new(), seen: 0, last: 0 }
     }
 
     pub(crate) fn name(&mut self, name: &str) -> Result<Place, Stop> {
-        let Some(slot) = self.object.slot(name) else {
+        let Some(slot) = self.object.schema().slot(name, self.last) else {
             return Ok(Place::Other(name.into()));
         };
+        self.last = slot;
         let bit = 1 << slot;
         if self.seen & bit != 0 {
             return Err(Stop::Shape("a member appears twice"));
@@ -351,15 +405,15 @@ impl<'o> Filling<'o> {
 /// Gives a type of the model its place in anybody's serde types.
 macro_rules! serde_value {
     ($name:ty) => {
-        impl<'de> serde::Deserialize<'de> for $name {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        impl<'de> serde_core::Deserialize<'de> for $name {
+            fn deserialize<D: serde_core::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 $crate::model::json::deserialize(deserializer)
             }
         }
 
-        impl serde::Serialize for $name {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serde::Serialize::serialize(&$crate::model::object::Value::datum(self), serializer)
+        impl serde_core::Serialize for $name {
+            fn serialize<S: serde_core::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serde_core::Serialize::serialize(&$crate::model::object::Value::datum(self), serializer)
             }
         }
     };
@@ -382,7 +436,7 @@ macro_rules! wire_object {
         }
     ) => {
         $(#[$meta])*
-        #[derive(Clone, PartialEq)]
+        #[derive(Clone)]
         #[non_exhaustive]
         $vis struct $name {
             $( $(#[$field_meta])* pub $field: $ty, )*
@@ -393,7 +447,7 @@ macro_rules! wire_object {
 
         const _: () = {
             use $crate::model::json::{Datum, Source, Stop};
-            use $crate::model::object::{self, Found, Member, Object, Spelling, Schema, Value, serde_value};
+            use $crate::model::object::{self, Found, Member, Object, Spelling, Schema, serde_value};
 
             #[allow(non_camel_case_types)]
             #[repr(u8)]
@@ -409,9 +463,17 @@ macro_rules! wire_object {
             static SCHEMA: Schema = Schema {
                 name: stringify!($name),
                 members: &[$($wire),*],
+                aliases: &[$( $( ($alias, Slot::$field), )* )*],
                 required: 0 $( | (<$ty as Member>::REQUIRED as u64) << Slot::$field )*,
                 shown: 0 $( | (wire_object!(@shown $($show)?) as u64) << Slot::$field )*,
             };
+
+            impl PartialEq for $name {
+                #[inline]
+                fn eq(&self, other: &Self) -> bool {
+                    object::equal(self, other)
+                }
+            }
 
             impl Default for $name {
                 #[inline]
@@ -428,14 +490,6 @@ macro_rules! wire_object {
                 #[inline]
                 fn schema(&self) -> &'static Schema {
                     &SCHEMA
-                }
-
-                #[inline]
-                fn slot(&self, name: &str) -> Option<u8> {
-                    match name {
-                        $( $wire $(| $alias)* => Some(Slot::$field), )*
-                        _ => None,
-                    }
                 }
 
                 #[inline]
@@ -463,25 +517,6 @@ macro_rules! wire_object {
                 fn set_rest(&mut self, extra: $crate::model::Extra, spelling: Spelling) {
                     self.extra = extra;
                     self.spelling = spelling;
-                }
-            }
-
-            impl Value for $name {
-                #[inline]
-                fn read(from: &mut dyn Source) -> Result<Option<Self>, Stop> {
-                    let mut object = Self::default();
-                    Ok(from.object(&mut object)?.then_some(object))
-                }
-
-                #[inline]
-                fn read_item(from: &mut dyn Source) -> Result<Self, Stop> {
-                    let mut object = Self::default();
-                    if from.object(&mut object)? { Ok(object) } else { Err(Stop::NULL) }
-                }
-
-                #[inline]
-                fn datum(&self) -> Datum<'_> {
-                    Datum::Object(self)
                 }
             }
 

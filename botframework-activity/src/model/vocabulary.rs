@@ -430,11 +430,10 @@ vocabulary! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::words::Words as _;
 
     macro_rules! round_trips {
         ($($name:ident),*) => {$(
-            for text in $name::ALL.iter().copied().chain(["someNewValue", "", "MESSAGE", "a\"b"]) {
+            for text in $name::KNOWN.iter().copied().chain(["someNewValue", "", "MESSAGE", "a\"b"]) {
                 let json = serde_json::to_string(text).unwrap();
                 let word: $name = serde_json::from_str(&json).unwrap();
                 assert_eq!(word, *text, "{}", stringify!($name));
@@ -475,7 +474,7 @@ mod tests {
     fn comparison_is_exact() {
         assert_ne!(ActivityType::from("Message"), ActivityType::MESSAGE);
         assert_eq!(ActivityType::from("message"), ActivityType::MESSAGE);
-        assert_eq!(ActivityType::ALL.len(), 18);
+        assert_eq!(ActivityType::KNOWN.len(), 18);
     }
 
     #[test]

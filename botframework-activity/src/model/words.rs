@@ -39,16 +39,10 @@ macro_rules! vocabulary {
             #[must_use]
             #[inline]
             pub fn is_known(&self) -> bool {
-                Self::known(self.as_str()).is_some()
+                Self::KNOWN.contains(&self.as_str())
             }
 
-            #[inline]
-            fn known(text: &str) -> Option<Self> {
-                match text {
-                    $( $text => Some(Self::from_static($text)), )*
-                    _ => None,
-                }
-            }
+            pub(crate) const KNOWN: &'static [&'static str] = &[$($text),*];
         }
 
         const _: () = {
@@ -61,14 +55,14 @@ macro_rules! vocabulary {
             impl From<&str> for $name {
                 #[inline]
                 fn from(text: &str) -> Self {
-                    Self::known(text).unwrap_or_else(|| Self(Cow::Owned(text.to_owned())))
+                    $crate::model::words::known(text, Self::KNOWN).map_or_else(|| Self(Cow::Owned(text.to_owned())), Self::from_static)
                 }
             }
 
             impl From<String> for $name {
                 #[inline]
                 fn from(text: String) -> Self {
-                    Self::known(&text).unwrap_or(Self(Cow::Owned(text)))
+                    $crate::model::words::known(&text, Self::KNOWN).map_or(Self(Cow::Owned(text)), Self::from_static)
                 }
             }
 
@@ -118,7 +112,7 @@ macro_rules! vocabulary {
 
                 #[inline]
                 fn datum(&self) -> Datum<'_> {
-                    Datum::Word(self.as_str(), |word| Self::known(word).is_some())
+                    Datum::Word(self.as_str(), Self::KNOWN)
                 }
             }
 
@@ -139,18 +133,12 @@ macro_rules! vocabulary {
                 }
             }
         };
-
-        #[cfg(test)]
-        impl $crate::model::words::Words for $name {
-            const ALL: &'static [&'static str] = &[$($text),*];
-        }
     };
 }
 
 pub(crate) use vocabulary;
 
-/// The words of a vocabulary.
-#[cfg(test)]
-pub(crate) trait Words {
-    const ALL: &'static [&'static str];
+/// The text as one of the known ones.
+pub(crate) fn known(text: &str, words: &[&'static str]) -> Option<&'static str> {
+    words.iter().copied().find(|word| *word == text)
 }

@@ -48,8 +48,8 @@ pub use words::{
     FontType, ImageSize, ImageStyle, InputStyle, Spacing, TextSize, TextWeight, VerticalAlignment,
 };
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde_core::Serialize;
+use serde_core::de::DeserializeOwned;
 
 use super::attachment::Attachment;
 use super::error::ModelError;

@@ -66,6 +66,35 @@ fn every_kind_of_member_is_read_and_written() {
     assert_eq!(read::<Sample>(written.get()).unwrap(), sample);
 }
 
+#[test]
+fn objects_are_equal_when_every_member_is() {
+    let sample: Sample = read(GOOD).unwrap();
+    let spelled = GOOD.replace(r#""truth":null,"texts":[],"raws":null"#, r#""inner":null"#);
+    assert_eq!(read::<Sample>(&spelled).unwrap(), sample, "absent, null and empty are the same");
+    for (before, after) in [
+        (r#""word" : "bot""#, r#""word":"user""#),
+        (r#""text":"#, r#""text":"x","more":"#),
+        (r#""truth":true"#, r#""truth":false"#),
+        (r#""whole":-12"#, r#""whole":-13"#),
+        (r#""whole":-12, "#, ""),
+        (r#""number":-0.5e-3"#, r#""number":-0.5e-2"#),
+        (r#"{"b":null}"#, r#"{"b":0}"#),
+        (r#""\u0061""#, r#""b""#),
+        (r#""2026-01-02T03"#, r#""2026-01-02T04"#),
+        (r#""other":[["#, r#""other":[0,["#),
+        (r#""inner":{"word":"user""#, r#""inner":{"word":"bot""#),
+        (r#"["", "\"" ]"#, r#"["\"", ""]"#),
+        (r#"["", "\"" ]"#, r#"[""]"#),
+        (r#"[null,0,"x"]"#, r#"[null,1,"x"]"#),
+        (r#"{"word":"y","inner":null}"#, r#"{"word":"y","inner":{"word":"y"}}"#),
+        (r#""text":"t""#, r#""text":"u""#),
+    ] {
+        let other = GOOD.replacen(before, after, 1);
+        assert_ne!(other, GOOD, "{before}");
+        assert_ne!(read::<Sample>(&other).unwrap(), sample, "{after}");
+    }
+}
+
 /// From a value tree, which is another format than text.
 #[test]
 fn other_formats_carry_the_same_types() {
