@@ -1,5 +1,7 @@
 //! Vocabularies from the wire: open sets of strings with constants for the known ones.
 
+use std::borrow::Cow;
+
 /// Declares a string newtype with constants. An unknown value is kept as it was written.
 macro_rules! vocabulary {
     (
@@ -46,23 +48,23 @@ macro_rules! vocabulary {
         }
 
         const _: () = {
-            use std::borrow::Cow;
             use std::fmt;
 
             use $crate::model::json::{Datum, Source, Stop};
             use $crate::model::object::{Found, Member, Value, serde_value};
+            use $crate::model::words::word;
 
             impl From<&str> for $name {
                 #[inline]
                 fn from(text: &str) -> Self {
-                    $crate::model::words::known(text, Self::KNOWN).map_or_else(|| Self(Cow::Owned(text.to_owned())), Self::from_static)
+                    Self(word(text, Self::KNOWN))
                 }
             }
 
             impl From<String> for $name {
                 #[inline]
                 fn from(text: String) -> Self {
-                    $crate::model::words::known(&text, Self::KNOWN).map_or(Self(Cow::Owned(text)), Self::from_static)
+                    Self(word(&text, Self::KNOWN))
                 }
             }
 
@@ -105,9 +107,7 @@ macro_rules! vocabulary {
             impl Value for $name {
                 #[inline]
                 fn read(from: &mut dyn Source) -> Result<Option<Self>, Stop> {
-                    let mut word = None;
-                    from.text(&mut |text| word = Some(Self::from(text)))?;
-                    Ok(word)
+                    Ok(from.word(Self::KNOWN)?.map(Self))
                 }
 
                 #[inline]
@@ -138,7 +138,7 @@ macro_rules! vocabulary {
 
 pub(crate) use vocabulary;
 
-/// The text as one of the known ones.
-pub(crate) fn known(text: &str, words: &[&'static str]) -> Option<&'static str> {
-    words.iter().copied().find(|word| *word == text)
+/// The text, without a copy of it when it is a known one.
+pub(crate) fn word(text: &str, known: &[&'static str]) -> Cow<'static, str> {
+    known.iter().copied().find(|word| *word == text).map_or_else(|| Cow::Owned(text.to_owned()), Cow::Borrowed)
 }

@@ -1,5 +1,6 @@
 //! The same types as members of anybody's serde types. Everything here is generic over the format alone.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -8,6 +9,7 @@ use serde_core::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAcces
 use super::{Source, Stop};
 use crate::RawJson;
 use crate::model::object::{Filling, Object, Place, Value};
+use crate::model::words::word;
 
 /// `Deserialize` for a type of the model.
 pub(crate) fn deserialize<'de, T: Value, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
@@ -51,8 +53,9 @@ impl<'de, D: Deserializer<'de>> Bridge<'de, D> {
 }
 
 impl<'de, D: Deserializer<'de>> Source for Bridge<'de, D> {
-    fn text(&mut self, take: &mut dyn FnMut(&str)) -> Result<bool, Stop> {
-        self.take(|from| from.deserialize_option(Nullable(Text(take))))
+    fn word(&mut self, known: &'static [&'static str]) -> Result<Option<Cow<'static, str>>, Stop> {
+        let text: Option<String> = self.take(Option::deserialize)?;
+        Ok(text.map(|text| word(&text, known)))
     }
 
     fn string(&mut self) -> Result<Option<String>, Stop> {
@@ -108,29 +111,6 @@ impl<'de, S: DeserializeSeed<'de, Value = ()>> Visitor<'de> for Nullable<S> {
 
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
         self.0.deserialize(deserializer).map(|()| true)
-    }
-}
-
-struct Text<'t>(&'t mut dyn FnMut(&str));
-
-impl<'de> DeserializeSeed<'de> for Text<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Text<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
-        (self.0)(text);
-        Ok(())
     }
 }
 

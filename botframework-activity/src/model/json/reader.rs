@@ -11,6 +11,7 @@ use crate::RawJson;
 use crate::model::error::ModelError;
 use crate::model::object::{Filling, Object, Value};
 use crate::model::scan::special_bytes;
+use crate::model::words::word;
 
 /// Reads a text that must be exactly one value.
 pub(crate) fn read<T: Value>(text: &str) -> Result<T, ModelError> {
@@ -188,6 +189,15 @@ impl<'a> Reader<'a> {
         self.expect(b':')
     }
 
+    /// A string; `None` for `null`.
+    #[inline(always)]
+    fn text(&mut self) -> Result<Option<Cow<'a, str>>, Stop> {
+        if self.takes(b'"') {
+            return self.quoted()?.decoded().map(Some);
+        }
+        if self.null()? { Ok(None) } else { Err(self.wrong("expected a string")) }
+    }
+
     /// A number as it is spelled.
     #[inline(always)]
     fn number(&mut self) -> Result<&'a str, Stop> {
@@ -304,19 +314,12 @@ impl<'a> Reader<'a> {
 }
 
 impl Source for Reader<'_> {
-    fn text(&mut self, take: &mut dyn FnMut(&str)) -> Result<bool, Stop> {
-        if self.takes(b'"') {
-            take(&self.quoted()?.decoded()?);
-            return Ok(true);
-        }
-        if self.null()? { Ok(false) } else { Err(self.wrong("expected a string")) }
+    fn word(&mut self, known: &'static [&'static str]) -> Result<Option<Cow<'static, str>>, Stop> {
+        Ok(self.text()?.map(|text| word(&text, known)))
     }
 
     fn string(&mut self) -> Result<Option<String>, Stop> {
-        if self.takes(b'"') {
-            return Ok(Some(self.quoted()?.decoded()?.into_owned()));
-        }
-        if self.null()? { Ok(None) } else { Err(self.wrong("expected a string")) }
+        Ok(self.text()?.map(Cow::into_owned))
     }
 
     fn truth(&mut self) -> Result<Option<bool>, Stop> {

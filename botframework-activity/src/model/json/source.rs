@@ -1,12 +1,13 @@
+use std::borrow::Cow;
+
 use crate::RawJson;
 use crate::model::object::Object;
 
 /// One JSON value, which can be taken once. `None` and `false` stand for `null`.
 pub(crate) trait Source {
-    /// A string, lent.
-    fn text(&mut self, take: &mut dyn FnMut(&str)) -> Result<bool, Stop>;
+    /// A string that is probably one of the known ones.
+    fn word(&mut self, known: &'static [&'static str]) -> Result<Option<Cow<'static, str>>, Stop>;
 
-    /// A string of its own.
     fn string(&mut self) -> Result<Option<String>, Stop>;
 
     fn truth(&mut self) -> Result<Option<bool>, Stop>;
