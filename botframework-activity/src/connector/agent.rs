@@ -26,6 +26,7 @@ impl AgentIdentity {
     /// # Errors
     ///
     /// When the id is empty or cannot be a header. The operator.
+    #[inline]
     pub fn new(id: &str) -> Result<Self, BuildError> {
         Ok(Self { id: header(id)?, name: None, referrer: None })
     }
@@ -35,6 +36,7 @@ impl AgentIdentity {
     /// # Errors
     ///
     /// When it is empty or cannot be a header: ASCII letters, digits, punctuation and spaces.
+    #[inline]
     pub fn named(mut self, name: &str) -> Result<Self, BuildError> {
         self.name = Some(header(name)?);
         Ok(self)
@@ -45,11 +47,13 @@ impl AgentIdentity {
     /// # Errors
     ///
     /// As [`AgentIdentity::named`].
+    #[inline]
     pub fn referred_by(mut self, referrer: &str) -> Result<Self, BuildError> {
         self.referrer = Some(header(referrer)?);
         Ok(self)
     }
 
+    #[inline]
     pub(super) fn into_headers(self) -> Vec<(HeaderName, HeaderValue)> {
         let mut headers = vec![
             (HeaderName::from_static("agentregistrar"), HeaderValue::from_static("A365")),
@@ -61,6 +65,7 @@ impl AgentIdentity {
     }
 }
 
+#[inline]
 fn header(text: &str) -> Result<HeaderValue, BuildError> {
     let plain = !text.trim().is_empty() && text.len() <= 256 && text.bytes().all(|b| (0x20..0x7f).contains(&b));
     plain

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use entra_auth::{Body, Deadline, TransportErrorKind};
 use http::{Request, StatusCode, Uri};
-use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
@@ -14,6 +13,7 @@ use super::{
     download::Access,
     error::{Delivery, SendError, SendErrorKind},
 };
+use crate::model::json;
 use crate::{Attachment, AttachmentData, AttachmentInfo, ContentType, ResourceResponse, ServiceUrl};
 
 static UPLOAD: Operation = Operation::post("upload", "/v3/conversations/{conversation}/attachments");
@@ -168,16 +168,10 @@ impl ConnectorClient {
 }
 
 /// Where the file is: Teams puts the address of a file into the content, that of a picture beside it.
+#[inline]
 fn address_of(attachment: &Attachment) -> Option<Url> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct FileDownloadInfo {
-        download_url: Option<String>,
-    }
-    let offered = attachment
-        .is(&ContentType::FILE_DOWNLOAD_INFO)
-        .then(|| attachment.content::<FileDownloadInfo>().ok().flatten()?.download_url)
-        .flatten();
+    let file = attachment.content.as_ref().filter(|_| attachment.is(&ContentType::FILE_DOWNLOAD_INFO));
+    let offered: Option<String> = file.and_then(|file| json::member(file.get(), "downloadUrl").ok()?);
     let text = offered.or_else(|| attachment.content_url.clone())?;
     Url::parse(&text).ok()
 }

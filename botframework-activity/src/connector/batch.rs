@@ -1,7 +1,5 @@
 //! One message to many: the service delivers it and is asked how far it is.
 
-use serde::Serialize;
-
 use super::{
     ConnectorClient, address,
     answer::{Done, Json, Operation},
@@ -10,7 +8,8 @@ use super::{
     pages::{Page, Pages},
     types::{BatchFailure, BatchFailures, BatchStatus},
 };
-use crate::{Activity, ServiceUrl};
+use crate::model::object::wire_object;
+use crate::{Activity, ChannelAccount, ServiceUrl};
 
 static USERS: Operation = Operation::post("batch to users", "/v3/batch/conversation/users/").free();
 static TENANT: Operation = Operation::post("batch to tenant", "/v3/batch/conversation/tenant/").free();
@@ -35,20 +34,13 @@ pub enum BatchTarget<'a> {
     Channels(&'a [&'a str]),
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Body<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    members: Option<Vec<Member<'a>>>,
-    activity: &'a Activity,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    team_id: Option<&'a str>,
-    tenant_id: &'a str,
-}
-
-#[derive(Serialize)]
-struct Member<'a> {
-    id: &'a str,
+wire_object! {
+    struct Body {
+        pub members: Vec<ChannelAccount> = "members";
+        pub activity: Option<Activity> = "activity";
+        pub team_id: Option<String> = "teamId";
+        pub tenant_id: Option<String> = "tenantId";
+    }
 }
 
 impl ConnectorClient {
@@ -83,11 +75,16 @@ impl ConnectorClient {
         if list.is_some_and(<[_]>::is_empty) || team_id.is_some_and(str::is_empty) || tenant_id.is_empty() {
             return Err(SendError::invalid());
         }
-        let members = list.map(|ids| ids.iter().map(|id| Member { id }).collect());
         // The documented paths end in a slash.
         let uri = format!("{}/", at(service_url, &["v3", "batch", "conversation", segment])?);
         let uri = uri.parse().map_err(|_| SendError::invalid())?;
-        let body = Body { members, activity, team_id, tenant_id };
+        let body = Body {
+            members: list.unwrap_or_default().iter().copied().map(ChannelAccount::new).collect(),
+            activity: Some(activity.clone()),
+            team_id: team_id.map(str::to_owned),
+            tenant_id: Some(tenant_id.to_owned()),
+            ..Body::default()
+        };
         let Json(id) = self.request(service_url, operation, uri).json(&body)?.run().await?;
         Ok(id)
     }
@@ -108,6 +105,7 @@ impl ConnectorClient {
     /// # Errors
     ///
     /// Each page fails as [`ConnectorClient::send`]; the stream ends after an error.
+    #[inline]
     pub fn batch_failures<'a>(&'a self, service_url: &'a ServiceUrl, operation_id: &'a str) -> Pages<'a, BatchFailure> {
         Pages::new(move |token| {
             Box::pin(async move {

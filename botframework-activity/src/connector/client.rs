@@ -257,7 +257,7 @@ impl<'a> Asking<'a> {
     /// # Errors
     ///
     /// [`SendErrorKind::Invalid`] when it cannot be written.
-    pub(super) fn json(self, body: &impl serde::Serialize) -> Result<Self, SendError> {
+    pub(super) fn json(self, body: &impl serde_core::Serialize) -> Result<Self, SendError> {
         // serde's message can quote the content, so it is not passed on.
         let body = serde_json::to_vec(body).map_err(|_| SendError::invalid())?;
         Ok(self.body(body.into()))

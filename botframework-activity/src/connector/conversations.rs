@@ -106,6 +106,7 @@ impl ConnectorClient {
     /// # Errors
     ///
     /// Each page fails as [`ConnectorClient::send`]; the stream ends after an error.
+    #[inline]
     pub fn conversations<'a>(&'a self, service_url: &'a ServiceUrl) -> Pages<'a, ConversationMembers> {
         Pages::new(move |token| {
             Box::pin(async move {

@@ -41,6 +41,7 @@ impl ConnectorClient {
     /// # Errors
     ///
     /// Each page fails as [`ConnectorClient::send`]; the stream ends after an error.
+    #[inline]
     pub fn members<'a>(
         &'a self,
         service_url: &'a ServiceUrl,
@@ -50,6 +51,7 @@ impl ConnectorClient {
     }
 
     /// As [`ConnectorClient::members`], with so many members a page: 50 to 500, the nearest is taken.
+    #[inline]
     pub fn members_by<'a>(
         &'a self,
         service_url: &'a ServiceUrl,

@@ -39,6 +39,7 @@ enum State<'a, T> {
 }
 
 impl<'a, T> Pages<'a, T> {
+    #[inline]
     pub(super) fn new(fetch: impl FnMut(Option<String>) -> Fetching<'a, T> + Send + 'a) -> Self {
         Self { fetch: Box::new(fetch), items: VecDeque::new(), seen: HashSet::new(), state: State::Next(None) }
     }
@@ -48,6 +49,7 @@ impl<'a, T> Pages<'a, T> {
     /// # Errors
     ///
     /// The page could not be read: as [`ConnectorClient::send`](crate::ConnectorClient::send).
+    #[inline]
     pub async fn next(&mut self) -> Option<Result<T, SendError>>
     where
         T: Unpin,
@@ -60,6 +62,7 @@ impl<'a, T> Pages<'a, T> {
     /// # Errors
     ///
     /// The first page that could not be read.
+    #[inline]
     pub async fn collect(mut self) -> Result<Vec<T>, SendError>
     where
         T: Unpin,
@@ -75,6 +78,7 @@ impl<'a, T> Pages<'a, T> {
 impl<T: Unpin> Stream for Pages<'_, T> {
     type Item = Result<T, SendError>;
 
+    #[inline]
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
             if let Some(item) = self.items.pop_front() {
@@ -111,6 +115,7 @@ impl<T: Unpin> Stream for Pages<'_, T> {
 }
 
 impl<T> fmt::Debug for Pages<'_, T> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pages").field("read_ahead", &self.items.len()).finish_non_exhaustive()
     }

@@ -68,12 +68,14 @@ const USERS: Namespace = Namespace::precious("references-of-users");
 impl References {
     /// References in this store, under this seal, judged by the bot's policy whenever they are read.
     #[must_use]
+    #[inline]
     pub fn new(store: Arc<dyn Store>, sealer: Arc<Sealer>, policy: ChannelPolicy) -> Self {
         Self { store, sealer, policy, lifetime: Duration::from_secs(90 * 24 * 3600) }
     }
 
     /// How long a reference is kept after the last activity of its conversation. Default 90 days.
     #[must_use]
+    #[inline]
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = lifetime;
         self
@@ -84,6 +86,7 @@ impl References {
     /// # Errors
     ///
     /// The store failed or the reference could not be sealed. The activity can be handled all the same.
+    #[inline]
     pub async fn note(&self, activity: &VerifiedActivity) -> Result<InstallChange, ReferenceError> {
         let change = change_of(activity);
         let reference = activity.reference();
@@ -103,6 +106,7 @@ impl References {
     /// # Errors
     ///
     /// The store failed.
+    #[inline]
     pub async fn of_conversation(
         &self,
         conversation: &ConversationKey,
@@ -115,6 +119,7 @@ impl References {
     /// # Errors
     ///
     /// The store failed.
+    #[inline]
     pub async fn of_user(&self, user: &UserKey) -> Result<Option<VerifiedReference>, ReferenceError> {
         for app_id in self.policy.app_ids() {
             if let Some(reference) = self.read(&place_of_user(self.policy.cloud(), app_id, user)).await? {
@@ -129,6 +134,7 @@ impl References {
     /// # Errors
     ///
     /// The store failed.
+    #[inline]
     pub async fn forget(&self, reference: &VerifiedReference) -> Result<(), ReferenceError> {
         for place in self.places(reference) {
             self.store.remove(&place, When::Always).await?;
@@ -142,6 +148,7 @@ impl References {
     /// # Errors
     ///
     /// The store failed.
+    #[inline]
     pub async fn after_failure(
         &self,
         reference: &VerifiedReference,
@@ -156,6 +163,7 @@ impl References {
     }
 
     /// Where the reference is kept: under its conversation, and under its user when it is their personal chat.
+    #[inline]
     fn places(&self, reference: &VerifiedReference) -> Vec<Key> {
         let mut places = vec![place_of(&reference.conversation_key())];
         if let Some(user) = reference.personal_user() {
@@ -164,6 +172,7 @@ impl References {
         places
     }
 
+    #[inline]
     async fn read(&self, place: &Key) -> Result<Option<VerifiedReference>, ReferenceError> {
         let Some(record) = self.store.get(place).await? else {
             return Ok(None);
@@ -179,24 +188,28 @@ impl References {
 }
 
 impl fmt::Debug for References {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("References").field("lifetime", &self.lifetime).finish_non_exhaustive()
     }
 }
 
 impl From<StoreError> for ReferenceError {
+    #[inline]
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
 }
 
 impl From<RecordError> for ReferenceError {
+    #[inline]
     fn from(error: RecordError) -> Self {
         Self::Record(error)
     }
 }
 
 impl fmt::Display for ReferenceError {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Store(_) => "the store of conversation references failed",
@@ -206,6 +219,7 @@ impl fmt::Display for ReferenceError {
 }
 
 impl StdError for ReferenceError {
+    #[inline]
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
             Self::Store(error) => Some(error),
@@ -214,16 +228,19 @@ impl StdError for ReferenceError {
     }
 }
 
+#[inline]
 fn place_of(conversation: &ConversationKey) -> Key {
     conversation.key(CONVERSATIONS, "reference")
 }
 
+#[inline]
 fn place_of_user(cloud: ChannelCloud, app_id: &ClientId, user: &UserKey) -> Key {
     let parts = [cloud.as_str(), app_id.as_str(), user.tenant().as_str(), user.object_id().as_str()];
     USERS.partition(parts).key(["personal"])
 }
 
 /// What the activity says about the app: an installation update, or the bot itself among those who came or went.
+#[inline]
 fn change_of(activity: &VerifiedActivity) -> InstallChange {
     let bot = activity.recipient.as_ref().and_then(|bot| bot.id.as_deref());
     let names_bot =

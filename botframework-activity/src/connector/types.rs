@@ -188,6 +188,7 @@ wire_object! {
 impl BatchStatus {
     /// How many messages had this HTTP status so far.
     #[must_use]
+    #[inline]
     pub fn count(&self, status: u16) -> u64 {
         let counts =
             self.status_map.as_ref().and_then(|map| map.parse::<std::collections::HashMap<String, u64>>().ok());

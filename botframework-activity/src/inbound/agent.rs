@@ -31,6 +31,7 @@ pub(super) struct AgentFacts {
 }
 
 impl AgentToken {
+    #[inline]
     pub(super) fn new(facts: AgentFacts) -> Self {
         Self(Arc::new(facts))
     }
@@ -63,14 +64,17 @@ impl AgentToken {
         &self.0.tenant
     }
 
+    #[inline]
     pub(super) fn body_limit(&self) -> usize {
         self.0.policy.body_limit()
     }
 
+    #[inline]
     pub(super) fn check_content(&self, headers: &HeaderMap) -> Result<(), InboundError> {
         judge_content(headers, self.body_limit()).inspect_err(refused)
     }
 
+    #[inline]
     pub(super) fn open(&self, body: &[u8]) -> Result<InboundRequest, InboundError> {
         self.judge(body).inspect_err(refused)
     }

@@ -23,6 +23,7 @@ pub struct VerifiedReference {
 }
 
 impl VerifiedReference {
+    #[inline]
     pub(super) fn of(activity: &VerifiedActivity) -> Self {
         Self {
             reference: activity.activity().conversation_reference(),
@@ -66,6 +67,7 @@ impl VerifiedReference {
 
     /// The user of a personal chat; `None` in groups and channels, and when tenant or object id are not known.
     #[cfg(feature = "connector")]
+    #[inline]
     pub(crate) fn personal_user(&self) -> Option<UserKey> {
         let conversation = self.reference.conversation.as_ref()?;
         let personal = conversation.conversation_type.as_ref() == Some(&ConversationType::PERSONAL);
@@ -76,6 +78,7 @@ impl VerifiedReference {
 
     /// Names the conversation, for maps, queues and locks.
     #[must_use]
+    #[inline]
     pub fn conversation_key(&self) -> ConversationKey {
         let channel = self.reference.channel_id.as_ref().map_or("", |channel| channel.base());
         ConversationKey::new(self.cloud, &self.app_id, self.tenant(), channel, self.conversation_id())
@@ -100,6 +103,7 @@ pub struct ConversationKey {
 }
 
 impl ConversationKey {
+    #[inline]
     pub(super) fn new(
         cloud: ChannelCloud,
         app_id: &ClientId,
@@ -126,6 +130,7 @@ impl ConversationKey {
 
     /// The key of a record that belongs to this conversation.
     #[must_use]
+    #[inline]
     pub fn key(&self, namespace: Namespace, name: &str) -> Key {
         self.partition(namespace).key([name])
     }

@@ -3,30 +3,32 @@
 use std::{error::Error as StdError, fmt};
 
 use entra_auth::{ClientId, Key, SealError, Sealer, TenantId};
-use serde::{Deserialize, Serialize};
 
 use super::{ChannelCloud, ChannelPolicy, ServiceUrl, VerifiedActivity, VerifiedReference, verified::Facts};
-use crate::model::{json, object::Value};
+use crate::model::{
+    json,
+    object::{Value, wire_object},
+};
 
 /// Format of the plaintext: one byte of version, a line of JSON that says where it came from, and what came as JSON.
 const JSON_LINES_V1: u8 = 1;
 
-#[derive(Deserialize)]
-struct Origin {
-    cloud: String,
-    app: ClientId,
-    #[serde(default)]
-    tenant: Option<TenantId>,
-    url: String,
+wire_object! {
+    /// The line.
+    struct Origin {
+        pub cloud: Option<String> = "cloud";
+        pub app: Option<String> = "app";
+        pub tenant: Option<String> = "tenant";
+        pub url: Option<String> = "url";
+    }
 }
 
-#[derive(Serialize)]
-struct OriginOf<'a> {
-    cloud: &'static str,
-    app: &'a ClientId,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tenant: Option<&'a TenantId>,
-    url: &'a str,
+/// What the line says, judged by the policy of today.
+struct Judged {
+    cloud: ChannelCloud,
+    app_id: ClientId,
+    tenant: Option<TenantId>,
+    service_url: ServiceUrl,
 }
 
 impl VerifiedActivity {
@@ -36,14 +38,10 @@ impl VerifiedActivity {
     ///
     /// [`RecordErrorKind::Unusable`] when the activity cannot be written as JSON, or what the sealer reports. The
     /// developer.
+    #[inline]
     pub fn seal(&self, sealer: &Sealer, place: &Key) -> Result<Vec<u8>, RecordError> {
         let facts = self.facts();
-        let origin = OriginOf {
-            cloud: facts.cloud.as_str(),
-            app: &facts.app_id,
-            tenant: facts.tenant.as_ref(),
-            url: facts.service_url.as_str(),
-        };
+        let origin = Origin::of(facts.cloud, &facts.app_id, facts.tenant.as_ref(), &facts.service_url);
         origin.seal(&facts.activity, sealer, place)
     }
 
@@ -52,15 +50,16 @@ impl VerifiedActivity {
     /// # Errors
     ///
     /// See [`RecordErrorKind`]. The record is of no use in any case.
+    #[inline]
     pub fn restore(sealed: &[u8], sealer: &Sealer, place: &Key, policy: &ChannelPolicy) -> Result<Self, RecordError> {
         let (origin, activity) = Origin::open(sealed, sealer, place)?;
-        let (service_url, cloud) = origin.judge(policy)?;
-        let Origin { app: app_id, tenant, .. } = origin;
+        let Judged { cloud, app_id, tenant, service_url } = origin.judge(policy)?;
         Ok(Self::new(Facts { activity, service_url, tenant, app_id, cloud, size: sealed.len() }))
     }
 
     /// An activity that has never left this process, judged by the policy of today like a record that comes back.
     #[cfg(feature = "turns")]
+    #[inline]
     pub(crate) fn judged_by(&self, policy: &ChannelPolicy) -> Result<Self, RecordError> {
         let facts = self.facts();
         if policy.still_allows(&facts.app_id, facts.cloud, facts.tenant.as_ref(), &facts.service_url) {
@@ -78,13 +77,9 @@ impl VerifiedReference {
     ///
     /// [`RecordErrorKind::Unusable`] when the reference cannot be written as JSON, or what the sealer reports. The
     /// developer.
+    #[inline]
     pub fn seal(&self, sealer: &Sealer, place: &Key) -> Result<Vec<u8>, RecordError> {
-        let origin = OriginOf {
-            cloud: self.cloud.as_str(),
-            app: &self.app_id,
-            tenant: self.tenant.as_ref(),
-            url: self.service_url.as_str(),
-        };
+        let origin = Origin::of(self.cloud, &self.app_id, self.tenant.as_ref(), &self.service_url);
         origin.seal(&self.reference, sealer, place)
     }
 
@@ -93,45 +88,68 @@ impl VerifiedReference {
     /// # Errors
     ///
     /// See [`RecordErrorKind`]. The record is of no use in any case.
+    #[inline]
     pub fn restore(sealed: &[u8], sealer: &Sealer, place: &Key, policy: &ChannelPolicy) -> Result<Self, RecordError> {
         let (origin, reference) = Origin::open(sealed, sealer, place)?;
-        let (service_url, cloud) = origin.judge(policy)?;
-        Ok(Self { reference, service_url, tenant: origin.tenant, app_id: origin.app, cloud })
-    }
-}
-
-impl OriginOf<'_> {
-    fn seal<T: Value>(&self, what: &T, sealer: &Sealer, place: &Key) -> Result<Vec<u8>, RecordError> {
-        let mut plaintext = Vec::with_capacity(4096);
-        plaintext.push(JSON_LINES_V1);
-        serde_json::to_writer(&mut plaintext, self).map_err(|_| RecordErrorKind::Unusable)?;
-        plaintext.push(b'\n');
-        let plaintext = json::write(plaintext, &what.datum()).map_err(|_| RecordErrorKind::Unusable)?;
-        Ok(sealer.seal(place, &plaintext)?)
+        let Judged { cloud, app_id, tenant, service_url } = origin.judge(policy)?;
+        Ok(Self { reference, service_url, tenant, app_id, cloud })
     }
 }
 
 impl Origin {
+    #[inline]
+    fn of(cloud: ChannelCloud, app_id: &ClientId, tenant: Option<&TenantId>, url: &ServiceUrl) -> Self {
+        Self {
+            cloud: Some(cloud.as_str().to_owned()),
+            app: Some(app_id.to_string()),
+            tenant: tenant.map(TenantId::to_string),
+            url: Some(url.as_str().to_owned()),
+            ..Self::default()
+        }
+    }
+
+    #[inline]
+    fn seal<T: Value>(&self, what: &T, sealer: &Sealer, place: &Key) -> Result<Vec<u8>, RecordError> {
+        let mut plaintext = Vec::with_capacity(4096);
+        plaintext.push(JSON_LINES_V1);
+        let mut plaintext = json::write(plaintext, &self.datum()).map_err(|_| RecordErrorKind::Unusable)?;
+        plaintext.push(b'\n');
+        let plaintext = json::write(plaintext, &what.datum()).map_err(|_| RecordErrorKind::Unusable)?;
+        Ok(sealer.seal(place, &plaintext)?)
+    }
+
+    #[inline]
     fn open<T: Value>(sealed: &[u8], sealer: &Sealer, place: &Key) -> Result<(Self, T), RecordError> {
         let plaintext = sealer.open(place, sealed)?;
         // What is wrong inside is not passed on: it can quote the content.
         Self::read(&plaintext).ok_or_else(|| RecordErrorKind::Unusable.into())
     }
 
+    #[inline]
     fn read<T: Value>(plaintext: &[u8]) -> Option<(Self, T)> {
         let lines = std::str::from_utf8(plaintext.strip_prefix(&[JSON_LINES_V1])?).ok()?;
         let (origin, what) = lines.split_once('\n')?;
-        Some((serde_json::from_str(origin).ok()?, json::read(what).ok()?))
+        Some((json::read(origin).ok()?, json::read(what).ok()?))
     }
 
-    fn judge(&self, policy: &ChannelPolicy) -> Result<(ServiceUrl, ChannelCloud), RecordError> {
-        let cloud = ChannelCloud::named(&self.cloud).ok_or(RecordErrorKind::Unusable)?;
-        let url = ServiceUrl::parse(&self.url).map_err(|_| RecordErrorKind::Unusable)?;
-        if policy.still_allows(&self.app, cloud, self.tenant.as_ref(), &url) {
-            Ok((url, cloud))
+    #[inline]
+    fn judge(&self, policy: &ChannelPolicy) -> Result<Judged, RecordError> {
+        let judged = self.parse().ok_or(RecordErrorKind::Unusable)?;
+        if policy.still_allows(&judged.app_id, judged.cloud, judged.tenant.as_ref(), &judged.service_url) {
+            Ok(judged)
         } else {
             Err(RecordErrorKind::NotAllowed.into())
         }
+    }
+
+    #[inline]
+    fn parse(&self) -> Option<Judged> {
+        Some(Judged {
+            cloud: ChannelCloud::named(self.cloud.as_ref()?)?,
+            app_id: self.app.as_ref()?.parse().ok()?,
+            tenant: self.tenant.as_ref().map(|tenant| tenant.parse()).transpose().ok()?,
+            service_url: ServiceUrl::parse(self.url.as_ref()?).ok()?,
+        })
     }
 }
 
@@ -157,24 +175,28 @@ pub enum RecordErrorKind {
 impl RecordError {
     /// What kind of failure it is.
     #[must_use]
+    #[inline]
     pub const fn kind(&self) -> RecordErrorKind {
         self.kind
     }
 }
 
 impl From<RecordErrorKind> for RecordError {
+    #[inline]
     fn from(kind: RecordErrorKind) -> Self {
         Self { kind, source: None }
     }
 }
 
 impl From<SealError> for RecordError {
+    #[inline]
     fn from(error: SealError) -> Self {
         Self { kind: RecordErrorKind::Seal, source: Some(error) }
     }
 }
 
 impl fmt::Display for RecordError {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             RecordErrorKind::Seal => "the record's seal does not open",
@@ -185,6 +207,7 @@ impl fmt::Display for RecordError {
 }
 
 impl StdError for RecordError {
+    #[inline]
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.source.as_ref().map(|source| source as &(dyn StdError + 'static))
     }

@@ -5,7 +5,6 @@ use http::{
     HeaderMap,
     header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
 };
-use serde::Deserialize;
 
 use super::{
     ChannelPolicy, ForeignActivity, InboundError, InboundErrorKind, ServiceUrl, VerifiedActivity,
@@ -13,6 +12,7 @@ use super::{
     policy::{check_ids, named_channel, named_service_url},
     verified::Facts,
 };
+use crate::model::json;
 use crate::{Activity, RawJson};
 
 /// The proof that a request carries a good token of the channel. It opens the body of that request.
@@ -148,23 +148,12 @@ pub(super) fn one_tenant(activity: &Activity, signed: &ServiceUrl) -> Result<Opt
 
 /// `channelData.tenant.id`. Channel data that is no object names no tenant; a member twice is an error.
 fn tenant_of_channel_data(data: Option<&RawJson>) -> Result<Option<String>, InboundError> {
-    #[derive(Deserialize)]
-    struct Data {
-        #[serde(default)]
-        tenant: Option<Tenant>,
-    }
-    #[derive(Deserialize)]
-    struct Tenant {
-        #[serde(default)]
-        id: Option<String>,
-    }
-
     let Some(data) = data.filter(|data| data.get().trim_start().starts_with('{')) else {
         return Ok(None);
     };
-    let data: Data =
-        data.parse().map_err(|error| InboundError::from(InboundErrorKind::MalformedActivity).with_source(error))?;
-    Ok(data.tenant.and_then(|tenant| tenant.id))
+    let id = json::member(data.get(), "tenant")
+        .and_then(|tenant: Option<RawJson>| tenant.map_or(Ok(None), |tenant| json::member(tenant.get(), "id")));
+    id.map_err(|error| InboundError::from(InboundErrorKind::MalformedActivity).with_source(error))
 }
 
 pub(super) fn judge_content(headers: &HeaderMap, limit: usize) -> Result<(), InboundError> {

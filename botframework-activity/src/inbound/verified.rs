@@ -94,6 +94,7 @@ impl VerifiedActivity {
     /// conversation. The channel has signed where the request came from, not what is in it: before anything is done in
     /// the user's name, compare this with the user token.
     #[must_use]
+    #[inline]
     pub fn user_key(&self) -> Option<UserKey> {
         let tenant = self.tenant()?;
         let from = self.0.activity.from.as_ref()?;
@@ -106,6 +107,7 @@ impl VerifiedActivity {
 
     /// Names the conversation, for maps, queues and locks.
     #[must_use]
+    #[inline]
     pub fn conversation_key(&self) -> ConversationKey {
         let conversation = self.0.activity.conversation_id().unwrap_or_default();
         ConversationKey::new(self.0.cloud, &self.0.app_id, self.tenant(), self.channel(), conversation)

@@ -316,6 +316,7 @@ impl Activity {
     /// Where this conversation is and who takes part, seen from the bot that received the activity.
     /// Plain data, as untrusted as the activity.
     #[must_use]
+    #[inline]
     pub fn conversation_reference(&self) -> ConversationReference {
         ConversationReference {
             activity_id: self.id.clone(),

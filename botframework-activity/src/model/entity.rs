@@ -99,8 +99,8 @@ impl Value for Entity {
     #[inline]
     fn read_item(from: &mut dyn Source) -> Result<Self, Stop> {
         let raw = from.raw_or_null()?;
-        let kind = json::text_member(raw.get(), "type")
-            .map_err(|_| Stop::Shape("an entity is a JSON object with one `type`"))?;
+        let kind: Option<String> =
+            json::member(raw.get(), "type").map_err(|_| Stop::Shape("an entity is a JSON object with one `type`"))?;
         Ok(Self { kind: kind.map_or(EntityType::from_static(""), EntityType::from), raw })
     }
 
@@ -115,7 +115,7 @@ serde_value!(Entity);
 /// The `type` of a JSON object; `None` when there is none, when it is no text, or when it is there twice.
 #[inline]
 pub(super) fn kind_in(json: &str) -> Option<String> {
-    json::text_member(json, "type").ok()?.filter(|kind| !kind.is_empty())
+    json::member(json, "type").ok()?.filter(|kind: &String| !kind.is_empty())
 }
 
 wire_object! {

@@ -39,6 +39,7 @@ impl Timestamp {
     /// [`ModelErrorKind::Shape`] when the text is no date-time.
     #[cfg(feature = "time")]
     #[cfg_attr(docsrs, doc(cfg(feature = "time")))]
+    #[inline]
     pub fn parse(&self) -> Result<OffsetDateTime, ModelError> {
         OffsetDateTime::parse(&self.0, &Rfc3339)
             .or_else(|_| {
@@ -50,12 +51,14 @@ impl Timestamp {
 }
 
 impl From<&str> for Timestamp {
+    #[inline]
     fn from(text: &str) -> Self {
         Self(text.to_owned())
     }
 }
 
 impl From<String> for Timestamp {
+    #[inline]
     fn from(text: String) -> Self {
         Self(text)
     }
@@ -66,6 +69,7 @@ impl From<String> for Timestamp {
 #[cfg(feature = "time")]
 #[cfg_attr(docsrs, doc(cfg(feature = "time")))]
 impl From<OffsetDateTime> for Timestamp {
+    #[inline]
     fn from(instant: OffsetDateTime) -> Self {
         let text =
             instant.format(&Rfc3339).or_else(|_| instant.to_offset(UtcOffset::UTC).format(&Rfc3339)).or_else(|_| {

@@ -66,6 +66,7 @@ impl ReplyEvents {
     pub const CONTENT_TYPE: &'static str = "text/event-stream";
 
     /// A response without events, and where they go in.
+    #[inline]
     pub fn channel() -> (ReplySender, Self) {
         let (sender, events) = mpsc::channel(WAITING);
         (ReplySender(sender), Self(events))
@@ -77,6 +78,7 @@ impl ReplyEvents {
     /// # Errors
     ///
     /// [`ReplyError::NotJson`].
+    #[inline]
     pub fn of_invoke(response: &InvokeResponse) -> Result<Self, ReplyError> {
         let (replies, events) = Self::channel();
         let _ = replies.0.try_send(invoke_event(response)?); // there is room for the first
@@ -84,6 +86,7 @@ impl ReplyEvents {
     }
 
     /// The next event, as bytes; `None` at the end.
+    #[inline]
     pub async fn next(&mut self) -> Option<Bytes> {
         poll_fn(|context| self.0.poll_recv(context)).await
     }
@@ -92,12 +95,14 @@ impl ReplyEvents {
 impl Stream for ReplyEvents {
     type Item = Result<Bytes, Infallible>;
 
+    #[inline]
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.0.poll_recv(context).map(|event| event.map(Ok))
     }
 }
 
 impl fmt::Debug for ReplyEvents {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReplyEvents").field("waiting", &self.0.len()).finish_non_exhaustive()
     }
@@ -109,6 +114,7 @@ impl ReplySender {
     /// # Errors
     ///
     /// [`ReplyError::Gone`] when nobody reads any more.
+    #[inline]
     pub async fn send(&self, activity: &Activity) -> Result<(), ReplyError> {
         self.0.send(activity_event(activity)?).await.map_err(|_| ReplyError::Gone)
     }
@@ -119,17 +125,20 @@ impl ReplySender {
     /// # Errors
     ///
     /// As [`ReplySender::send`].
+    #[inline]
     pub async fn respond(self, response: &InvokeResponse) -> Result<(), ReplyError> {
         self.0.send(invoke_event(response)?).await.map_err(|_| ReplyError::Gone)
     }
 
     /// Returns when nobody reads any more.
+    #[inline]
     pub async fn closed(&self) {
         self.0.closed().await;
     }
 
     /// Sends an answer unless the reader is behind.
     #[cfg(feature = "turns")]
+    #[inline]
     pub(crate) fn offer(&self, activity: &Activity) {
         if let Ok(event) = activity_event(activity) {
             let _ = self.0.try_send(event);
@@ -138,20 +147,24 @@ impl ReplySender {
 }
 
 impl fmt::Debug for ReplySender {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReplySender").field("closed", &self.0.is_closed()).finish_non_exhaustive()
     }
 }
 
+#[inline]
 fn activity_event(activity: &Activity) -> Result<Bytes, ReplyError> {
     activity.to_json().map(|json| event("activity", json)).map_err(|_| ReplyError::NotJson)
 }
 
+#[inline]
 fn invoke_event(response: &InvokeResponse) -> Result<Bytes, ReplyError> {
     serde_json::to_vec(response).map(|json| event("invokeResponse", json)).map_err(|_| ReplyError::NotJson)
 }
 
 /// One event with one line of data. Raw members may hold line breaks, which in JSON are nothing but space.
+#[inline]
 fn event(name: &str, mut json: Vec<u8>) -> Bytes {
     for byte in &mut json {
         if matches!(byte, b'\r' | b'\n') {

@@ -33,6 +33,7 @@ impl StreamRefusal {
     /// Reads the message of an error body with the code `ContentStreamNotAllowed`: the whole message first, then what
     /// it contains.
     #[must_use]
+    #[inline]
     pub fn of_message(message: &str) -> Self {
         let message = message.trim().trim_end_matches('.').to_ascii_lowercase();
         let exact = WORDS.iter().find(|(words, _)| message == *words);
@@ -42,6 +43,7 @@ impl StreamRefusal {
 
     /// A stable name for logs and metrics.
     #[must_use]
+    #[inline]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::TimeExceeded => "time-exceeded",

@@ -27,6 +27,7 @@ pub struct StreamPace {
 }
 
 impl Default for StreamPace {
+    #[inline]
     fn default() -> Self {
         Self {
             first: Duration::from_millis(500),
@@ -119,6 +120,7 @@ pub(crate) enum Closing {
 
 impl StreamState {
     /// A stream that has not begun.
+    #[inline]
     pub(crate) fn new(pace: StreamPace) -> Self {
         Self {
             phase: Phase::Idle,
@@ -139,49 +141,58 @@ impl StreamState {
 
     /// A stream that has not begun, whose id is not the channel's business.
     #[cfg(feature = "turns")]
+    #[inline]
     pub(crate) fn named(pace: StreamPace, id: String) -> Self {
         Self { id: Some(id), ..Self::new(pace) }
     }
 
     /// No stream: typing, and one message.
+    #[inline]
     pub(crate) fn plain(pace: StreamPace) -> Self {
         Self { phase: Phase::Plain, ..Self::new(pace) }
     }
 
     /// A stream that another process has begun.
     #[cfg(feature = "turns")]
+    #[inline]
     pub(crate) fn inherited(pace: StreamPace, id: String) -> Self {
         Self { phase: Phase::Inherited, id: Some(id), ..Self::new(pace) }
     }
 
     /// The id of the message, once there is one.
+    #[inline]
     pub(crate) fn id(&self) -> Option<&str> {
         self.id.as_deref()
     }
 
     /// Whether the message waits for its final form, which only a request of the stream can give.
     #[cfg(feature = "turns")]
+    #[inline]
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open | Phase::Inherited | Phase::Halted)
     }
 
     /// Whether nothing was sent yet, and pieces may be.
     #[cfg(feature = "turns")]
+    #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         self.phase == Phase::Idle
     }
 
     /// Whether the user pressed Stop.
+    #[inline]
     pub(crate) fn is_stopped(&self) -> bool {
         self.phase == Phase::Stopped
     }
 
     /// Everything so far.
+    #[inline]
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
     /// More text.
+    #[inline]
     pub(crate) fn push(&mut self, delta: &str) {
         self.text.push_str(delta);
         self.begins.get_or_insert_with(|| Instant::now() + self.pace.first);
@@ -189,6 +200,7 @@ impl StreamState {
 
     /// The whole text so far, which goes on from what was told before.
     #[cfg(feature = "turns")]
+    #[inline]
     pub(crate) fn grow_to(&mut self, text: &str) {
         if let Some(rest) = text.get(self.text.len()..) {
             self.push(rest);
@@ -196,17 +208,20 @@ impl StreamState {
     }
 
     /// What is said before there is text.
+    #[inline]
     pub(crate) fn inform(&mut self, text: impl Into<String>) {
         self.informative = text.into();
         self.inform = !self.informative.is_empty();
         self.begins = Some(Instant::now());
     }
 
+    #[inline]
     fn has_news(&self) -> bool {
         self.text.len() > self.shown && !self.text.trim().is_empty() || (self.inform && self.text.is_empty())
     }
 
     /// When there is something to do; `None` for not before something changes.
+    #[inline]
     pub(crate) fn due(&self) -> Option<Instant> {
         let ready = |gap: Duration| {
             let after = self.answered.map(|at| at + gap);
@@ -227,6 +242,7 @@ impl StreamState {
     }
 
     /// What is to be sent now. [`Self::answered`] must be told how it went.
+    #[inline]
     pub(crate) fn next(&mut self, now: Instant) -> Option<Piece> {
         if self.due().is_none_or(|due| due > now) {
             return None;
@@ -245,6 +261,7 @@ impl StreamState {
         Some(Piece { kind, activity })
     }
 
+    #[inline]
     fn chunk(&mut self) -> Activity {
         self.sequence += 1;
         let streaming = !self.text.trim().is_empty();
@@ -257,11 +274,13 @@ impl StreamState {
     }
 
     /// The activity as the end of the stream.
+    #[inline]
     pub(crate) fn last(&self, activity: Activity) -> Activity {
         self.marked(activity, StreamType::FINAL, None)
     }
 
     /// The activity as a part of the stream, said in both places where clients look.
+    #[inline]
     fn marked(&self, mut activity: Activity, kind: StreamType, sequence: Option<i64>) -> Activity {
         activity.id.clone_from(&self.id);
         let info = StreamInfo {
@@ -279,6 +298,7 @@ impl StreamState {
     }
 
     /// How a piece went, and the id of the new activity.
+    #[inline]
     pub(crate) fn answered(&mut self, piece: &Piece, result: Result<Option<String>, &SendError>, now: Instant) {
         self.answered = Some(now);
         self.not_before = None;
@@ -307,6 +327,7 @@ impl StreamState {
         }
     }
 
+    #[inline]
     fn accepted(&mut self, piece: &Piece, id: Option<String>, now: Instant) {
         match piece.kind {
             Kind::Chunk => {
@@ -328,6 +349,7 @@ impl StreamState {
         }
     }
 
+    #[inline]
     fn refused(&mut self, refusal: StreamRefusal) {
         tracing::debug!(refusal = refusal.as_str(), "the stream was refused");
         self.cut |= refusal == StreamRefusal::TooLarge;
@@ -341,6 +363,7 @@ impl StreamState {
     }
 
     /// When the final message may be sent.
+    #[inline]
     pub(crate) fn last_due(&self) -> Option<Instant> {
         if !matches!(self.phase, Phase::Open | Phase::Halted) {
             return None;
@@ -349,6 +372,7 @@ impl StreamState {
     }
 
     /// How this answer is delivered. After `Final` that failed, tell it to [`Self::final_refused`] and ask again.
+    #[inline]
     pub(crate) fn close(&self, answer: &Activity) -> Closing {
         let Some(id) = self.id.clone() else {
             return if self.phase == Phase::Stopped { Closing::Nothing } else { Closing::Message(answer.clone()) };
@@ -375,6 +399,7 @@ impl StreamState {
     }
 
     /// Whether the answer holds what was shown, and is a message that a stream can end with.
+    #[inline]
     fn continues(&self, answer: &Activity) -> bool {
         let shown = self.text.get(..self.shown).unwrap_or_default();
         let text = answer.text.as_deref().unwrap_or_default();
@@ -385,6 +410,7 @@ impl StreamState {
     }
 
     /// The final message was accepted: whether it was the answer, or only what had been shown.
+    #[inline]
     pub(crate) fn final_accepted(&mut self, answer: &Activity) -> bool {
         let whole = self.phase == Phase::Inherited || self.continues(answer);
         self.phase = Phase::Over;
@@ -392,6 +418,7 @@ impl StreamState {
     }
 
     /// The final message was refused for good.
+    #[inline]
     pub(crate) fn final_refused(&mut self, error: &SendError) {
         let refusal = error.stream_refusal().unwrap_or(StreamRefusal::Other);
         self.phase = match (refusal, self.phase) {
@@ -406,6 +433,7 @@ impl StreamState {
 }
 
 /// Whether the same request may be accepted later. A stream takes a piece, or its end, twice without harm.
+#[inline]
 pub(crate) fn is_passing(error: &SendError) -> bool {
     error.stream_refusal().is_none() && (error.is_retryable() || error.delivery() == Delivery::Ambiguous)
 }

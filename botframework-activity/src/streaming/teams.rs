@@ -53,6 +53,7 @@ pub struct Streamed {
 impl Streamed {
     /// The id of the message. `None` when the service did not tell it.
     #[must_use]
+    #[inline]
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
     }
@@ -60,12 +61,14 @@ impl Streamed {
     /// Whether the user pressed Stop. Nothing more was sent then; answer the request with 200 all the same, or Teams
     /// delivers it again.
     #[must_use]
+    #[inline]
     pub const fn is_stopped(&self) -> bool {
         self.stopped
     }
 }
 
 /// Whether the conversation takes streams: the personal chats of Teams and of Copilot.
+#[inline]
 pub(crate) fn may_stream(incoming: &VerifiedActivity) -> bool {
     let personal = incoming.conversation.as_ref().and_then(|conversation| conversation.conversation_type.as_ref());
     let teams = incoming.channel() == "msteams" || incoming.channel().starts_with("msteams:");
@@ -75,6 +78,7 @@ pub(crate) fn may_stream(incoming: &VerifiedActivity) -> bool {
 impl TeamsStream {
     /// The answer to this activity.
     #[must_use]
+    #[inline]
     pub fn new(connector: ConnectorClient, incoming: VerifiedActivity) -> Self {
         let state = Self::state_for(&incoming, StreamPace::default());
         Self { connector, incoming, state }
@@ -82,16 +86,19 @@ impl TeamsStream {
 
     /// Sets the times.
     #[must_use]
+    #[inline]
     pub fn pace(mut self, pace: StreamPace) -> Self {
         self.state = Self::state_for(&self.incoming, pace);
         self
     }
 
+    #[inline]
     pub(crate) fn state_for(incoming: &VerifiedActivity, pace: StreamPace) -> StreamState {
         if may_stream(incoming) { StreamState::new(pace) } else { StreamState::plain(pace) }
     }
 
     /// Says what is being done, before there is text. A piece that is not sent is no error: the answer will be.
+    #[inline]
     pub async fn inform(&mut self, text: impl Into<String>) {
         self.state.inform(text);
         while let Some(due) = self.state.due() {
@@ -111,6 +118,7 @@ impl TeamsStream {
     /// # Errors
     ///
     /// As [`ConnectorClient::send`], for the last message. Pieces that fail are made up for by later ones.
+    #[inline]
     pub async fn answer<S, E, F>(mut self, deltas: S, finish: F) -> Result<Streamed, SendError>
     where
         S: Stream<Item = Result<String, E>>,
@@ -147,6 +155,7 @@ impl TeamsStream {
     }
 
     /// Sends what is due. Whether something was.
+    #[inline]
     async fn step(&mut self) -> bool {
         let Some(piece) = self.state.next(Instant::now()) else { return false };
         let result = send_piece(&self.connector, &self.incoming, &piece).await;
@@ -154,6 +163,7 @@ impl TeamsStream {
         true
     }
 
+    #[inline]
     async fn close(mut self, answer: &Activity) -> Result<Streamed, SendError> {
         loop {
             if let Some(due) = self.state.last_due() {
@@ -188,6 +198,7 @@ impl TeamsStream {
 }
 
 /// Sends a piece; the id of the activity, if the service tells one.
+#[inline]
 pub(crate) async fn send_piece(
     connector: &ConnectorClient,
     incoming: &VerifiedActivity,
@@ -201,12 +212,14 @@ pub(crate) async fn send_piece(
     Ok(sent.id().filter(|id| !id.is_empty()).map(str::to_owned))
 }
 
+#[inline]
 async fn next<S: Stream>(mut deltas: Pin<&mut S>) -> Option<S::Item> {
     poll_fn(|cx| deltas.as_mut().poll_next(cx)).await
 }
 
 /// Shows no text.
 impl fmt::Debug for TeamsStream {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TeamsStream").field("begun", &self.state.id().is_some()).finish_non_exhaustive()
     }

@@ -1,7 +1,7 @@
 use std::{error::Error as StdError, fmt, future::poll_fn, pin::pin, sync::Arc, time::Duration};
 
 use futures_core::Stream;
-use serde::{Serialize, de::DeserializeOwned};
+use serde_core::{Serialize, de::DeserializeOwned};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::TurnId;

@@ -61,6 +61,7 @@ impl OAuthCard {
     }
 
     /// The same card; what was read as `null` is absent.
+    #[inline]
     pub(super) fn without_nulls(&self) -> Self {
         let mut card = self.clone();
         card.spelling.forget_nulls();

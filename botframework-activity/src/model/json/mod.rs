@@ -15,6 +15,6 @@ mod writer;
 
 pub(crate) use bridge::deserialize;
 pub(crate) use datum::{Datum, List};
-pub(crate) use reader::{read, text_member, trimmed};
+pub(crate) use reader::{member, read, trimmed};
 pub(crate) use source::{Source, Stop};
 pub(crate) use writer::write;

@@ -25,10 +25,10 @@ pub(crate) fn read<T: Value>(text: &str) -> Result<T, ModelError> {
     }
 }
 
-/// A member of an object that is a string or `null`. The rest of the text is skipped.
-pub(crate) fn text_member(text: &str, name: &str) -> Result<Option<String>, ModelError> {
+/// One member of an object. The rest of the text is skipped.
+pub(crate) fn member<T: Value>(text: &str, name: &str) -> Result<Option<T>, ModelError> {
     let mut reader = Reader::new(text);
-    let value = reader.text_member(name);
+    let value = reader.member(name);
     value.and_then(|value| reader.end().map(|()| value)).map_err(|stop| reader.error(stop))
 }
 
@@ -277,8 +277,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A member of an object that is a string; all others are skipped.
-    fn text_member(&mut self, wanted: &str) -> Result<Option<String>, Stop> {
+    /// One member of an object; all others are skipped.
+    fn member<T: Value>(&mut self, wanted: &str) -> Result<Option<T>, Stop> {
         if !self.takes(b'{') {
             return Err(self.wrong("expected an object"));
         }
@@ -289,7 +289,7 @@ impl<'a> Reader<'a> {
         loop {
             if self.key()?.decoded()? != wanted {
                 self.skip()?;
-            } else if found.replace(self.string()?).is_some() {
+            } else if found.replace(T::read(self)?).is_some() {
                 return Err(Stop::Shape("a member appears twice"));
             }
             if !self.takes(b',') {
