@@ -115,6 +115,7 @@ impl ClientAssertion {
 
     /// Takes the token of another credential, such as a managed identity, for the audience
     /// `api://AzureADTokenExchange` of the public cloud.
+    #[inline]
     pub fn from_credential(credential: Arc<dyn TokenCredential>) -> Self {
         // The one scope is constant; a test covers it.
         #[allow(clippy::expect_used)]
@@ -124,6 +125,7 @@ impl ClientAssertion {
 
     /// The same for another audience, such as `api://AzureADTokenExchangeUSGov/.default` or
     /// `api://AzureADTokenExchangeChina/.default`.
+    #[inline]
     pub fn from_credential_for(credential: Arc<dyn TokenCredential>, scopes: Scopes) -> Self {
         Self(Source::Credential(Arc::new(Federated { credential, scopes, rejected: Mutex::default() })))
     }

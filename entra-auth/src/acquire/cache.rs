@@ -257,6 +257,7 @@ impl TokenCache {
 
     /// Forgets the entries of one of a user's accounts, whatever their scopes and parameters.
     #[cfg(feature = "validate")]
+    #[inline]
     pub(super) fn forget_account(&self, user: &crate::UserKey, account: &Subject) {
         let place = Place::new(Some(user.tenant()), account, None);
         self.drop_where(place.owner, |other| other.is_of_subject(&place));
@@ -264,6 +265,7 @@ impl TokenCache {
 
     /// Forgets the failures of a user, so that what they have just mended is tried at once.
     #[cfg(feature = "validate")]
+    #[inline]
     pub(super) fn forgive(&self, user: &crate::UserKey) {
         let owner = owner(user);
         let mut shard = self.shard_of(owner);
@@ -457,6 +459,7 @@ impl Hint {
 }
 
 impl Clone for Hint {
+    #[inline]
     fn clone(&self) -> Self {
         Self(AtomicU32::new(self.0.load(Ordering::Relaxed)))
     }

@@ -355,6 +355,7 @@ impl Engine {
 #[cfg(feature = "validate")]
 impl Engine {
     /// Keeps a token that came by another way than [`Engine::token`], unless the user signed out since `epoch`.
+    #[inline]
     pub(super) fn adopt(&self, key: &CacheKey, token: &AccessToken, epoch: u64) -> Result<(), Error> {
         match self.cache.store(key, token, self.clock.now(), &|| self.epoch(key) == epoch) {
             true => Ok(()),
@@ -372,6 +373,7 @@ impl Engine {
     }
 
     /// Forgets failures remembered for a user, who has just mended what was wrong.
+    #[inline]
     pub(super) fn forgive(&self, user: &crate::UserKey) {
         self.cache.forgive(user);
     }
@@ -423,6 +425,7 @@ fn report(result: &'static str, scopes: &Scopes) {
 }
 
 impl fmt::Debug for Engine {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine").field("transport", &self.transport).finish_non_exhaustive()
     }

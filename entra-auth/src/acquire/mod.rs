@@ -90,6 +90,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     hash
 }
 
+#[inline]
 fn too_many_scopes(error: crate::InvalidScopes) -> crate::Error {
     crate::Error::new(crate::ErrorKind::Configuration, "the scopes are too many").with_source(error)
 }

@@ -100,6 +100,7 @@ impl CertificateFile {
         Self::watch(vec![path.as_ref().to_owned()], Some(password))
     }
 
+    #[inline]
     fn watch(paths: Vec<PathBuf>, password: Option<Secret>) -> Result<Self, BuildError> {
         let content = read(&paths)?;
         let good = parse(&content, password.as_ref())?;

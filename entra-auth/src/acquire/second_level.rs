@@ -356,6 +356,7 @@ fn report(result: &'static str) {
 }
 
 impl fmt::Debug for SecondLevel {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SecondLevel").field("store", &self.store).finish_non_exhaustive()
     }

@@ -64,6 +64,7 @@ impl SignRequest {
 }
 
 impl fmt::Debug for SignRequest {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SignRequest").field("algorithm", &self.algorithm).finish_non_exhaustive()
     }

@@ -56,6 +56,7 @@ impl WorkloadIdentity {
     }
 
     /// The client for these settings, still to be completed.
+    #[inline]
     pub fn client(self) -> ConfidentialClientBuilder {
         ConfidentialClient::builder(self.tenant, self.client_id, self.assertion).authority(self.authority)
     }
@@ -67,6 +68,7 @@ pub(super) struct TokenFile(Arc<PathBuf>);
 
 impl TokenFile {
     /// Looks at the file once, so that a wrong path is found at the start.
+    #[inline]
     pub(super) fn open(path: PathBuf) -> Result<Self, BuildError> {
         let file = Self(Arc::new(path));
         file.read_now()?;

@@ -112,6 +112,7 @@ impl SigningKey {
 }
 
 impl fmt::Debug for SigningKey {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SigningKey")
             .field("kid", &self.kid)

@@ -99,6 +99,7 @@ impl Members {
     }
 
     /// A value as it was sent.
+    #[inline]
     pub(super) fn raw(&self, name: &str) -> Option<&RawValue> {
         serde_json::from_str(self.json(name)?).ok()
     }
@@ -111,6 +112,7 @@ impl Members {
     }
 
     /// The text of a member that is an array of one string.
+    #[inline]
     pub(super) fn only_text(&self, name: &str) -> Option<&str> {
         let member = self.find(name)?;
         member.decoded.as_deref().filter(|_| place(&self.text, &member.value).starts_with('['))

@@ -71,6 +71,7 @@ struct Entry {
 impl MemoryStore {
     /// An empty store.
     #[must_use]
+    #[inline]
     pub fn new(limits: MemoryLimits) -> Self {
         Self { limits, state: Mutex::default() }
     }
