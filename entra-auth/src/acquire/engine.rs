@@ -43,7 +43,7 @@ pub(super) struct Engine {
     pub(super) accounts: Accounts,
     /// What other processes share with this one.
     #[cfg(feature = "validate")]
-    pub(super) second_level: Option<SecondLevel>,
+    pub(super) second_level: Option<Box<dyn SecondLevel>>,
     pub(super) cache: TokenCache,
     flights: Flights<FlightKey, Result<AccessToken, Error>>,
     parallel: Semaphore,

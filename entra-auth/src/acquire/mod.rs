@@ -96,6 +96,7 @@ fn too_many_scopes(error: crate::InvalidScopes) -> crate::Error {
 }
 
 /// 128 unpredictable bits in the form of a version 4 UUID, for assertion ids; `None` when the system has none to give.
+#[inline]
 fn random_id() -> Option<String> {
     let mut bytes = [0_u8; 16];
     aws_lc_rs::rand::fill(&mut bytes).ok()?;
