@@ -307,7 +307,7 @@ impl Audience {
             return false;
         };
         // Userinfo has no place in a request that carries a token.
-        if authority.as_str().contains('@') {
+        if authority.as_str().as_bytes().contains(&b'@') {
             return false;
         }
         Url::parse(&format!("{scheme}://{authority}/")).is_ok_and(|url| self.origins.contains(&url.origin()))

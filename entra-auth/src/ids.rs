@@ -218,7 +218,7 @@ fn parse_tenant(text: &str) -> Result<Arc<str>, &'static str> {
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    if lower.len() <= 253 && lower.contains('.') && lower.split('.').all(label_holds) {
+    if lower.len() <= 253 && lower.as_bytes().contains(&b'.') && lower.split('.').all(label_holds) {
         Ok(lower.into())
     } else {
         Err("expected a GUID or a domain name such as contoso.onmicrosoft.com")

@@ -114,12 +114,14 @@ impl Accounts {
     }
 
     /// Drops everything of a user; what is being fetched for them from before is not kept.
+    #[inline]
     pub(super) fn sign_out(&self, user: &UserKey) {
         self.lock().holders.retain(|holder, _| holder.user != *user);
         self.depart(user);
     }
 
     /// Changes the user's epoch: nobody boards a flight from before any more.
+    #[inline]
     pub(super) fn depart(&self, user: &UserKey) {
         let now = Instant::now();
         let mut state = self.lock();

@@ -250,6 +250,7 @@ impl TokenCache {
 
     /// Forgets every entry of a user.
     #[cfg(feature = "validate")]
+    #[inline]
     pub(super) fn forget(&self, user: &crate::UserKey) {
         let owner = owner(user);
         self.drop_where(owner, |_| true);
@@ -395,9 +396,15 @@ impl Shard {
 
     /// The slots of all entries of a user.
     #[cfg(feature = "validate")]
+    #[inline]
     fn all_of(&self, owner: u64) -> Vec<u32> {
-        let slots = (0..).zip(self.slots.iter());
-        slots.filter(|(_, slot)| slot.scopes.is_some() && slot.place.owner == owner).map(|(at, _)| at).collect()
+        let mut found = Vec::new();
+        for (at, slot) in (0..).zip(self.slots.iter()) {
+            if slot.scopes.is_some() && slot.place.owner == owner {
+                found.push(at);
+            }
+        }
+        found
     }
 }
 

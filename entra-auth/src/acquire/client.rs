@@ -133,7 +133,7 @@ impl ConfidentialClient {
 
 fn is_one_resource(scopes: &Scopes) -> bool {
     let scope = scopes.folded();
-    scope.ends_with("/.default") && !scope.contains(' ')
+    scope.ends_with("/.default") && !scope.as_bytes().contains(&b' ')
 }
 
 struct ClientCredentials {

@@ -364,6 +364,7 @@ impl Engine {
     }
 
     /// Forgets every token of a user, and lets no fetch under way bring one back.
+    #[inline]
     pub(super) fn forget_user(&self, user: &crate::UserKey) {
         // In this order: what is stored before the second step is found by it, what is stored after it knows the first.
         // A flight that began between the two may have found an old token; after the third nobody boards it.

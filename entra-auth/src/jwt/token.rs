@@ -122,7 +122,7 @@ impl<'a> Parts<'a> {
         }
         let (signing_input, signature) = token.rsplit_once('.').ok_or(MALFORMED)?;
         let (header, payload) = signing_input.split_once('.').ok_or(MALFORMED)?;
-        if payload.contains('.') {
+        if payload.as_bytes().contains(&b'.') {
             return Err(MALFORMED.into());
         }
         Ok(Self { signing_input, header, payload, signature })

@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout};
 use super::{
     super::{
         cache_key::{CacheKey, Subject},
+        engine::Engine,
         random_id,
     },
     Epoch, Fill, SecondLevel,
@@ -95,10 +96,16 @@ impl<S: Store> SecondLevel for InStore<S> {
         })
     }
 
-    async fn epoch(&self, user: &UserKey) -> (Fill, Vec<UserKey>) {
-        let epoch = self.ask_epoch(user).await;
+    async fn compare(&self, engine: &Engine, user: &UserKey) -> Fill {
+        let epoch = self.epoch(user).await;
         let (changed, evicted) = self.observe(user, epoch.as_ref());
-        (Fill { epoch, changed }, evicted)
+        if changed {
+            engine.forget_user(user);
+        }
+        for user in evicted {
+            engine.forget_user(&user);
+        }
+        Fill { epoch, changed }
     }
 
     async fn load(&self, key: &CacheKey, epoch: &Epoch, now: OffsetDateTime) -> Option<(AccessToken, OffsetDateTime)> {
@@ -149,7 +156,7 @@ impl<S: Store> SecondLevel for InStore<S> {
 }
 
 impl<S: Store> InStore<S> {
-    async fn ask_epoch(&self, user: &UserKey) -> Option<Epoch> {
+    async fn epoch(&self, user: &UserKey) -> Option<Epoch> {
         let place = self.epoch_place(user);
         let read = async {
             let Some(record) = self.store.get(&place).await? else { return Ok(None) };

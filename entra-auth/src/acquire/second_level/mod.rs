@@ -27,8 +27,9 @@ pub(super) trait SecondLevel: fmt::Debug + Send + Sync {
     /// Whether the user's epoch should be asked for; `true` for one caller only.
     fn is_due(&self, user: &UserKey) -> bool;
 
-    /// The user's epoch, whether it is another than before, and who had to be forgotten to remember it.
-    async fn epoch(&self, user: &UserKey) -> (Fill, Vec<UserKey>);
+    /// Asks for the user's epoch. The engine forgets the user if it is another than before, and whoever had to be
+    /// forgotten to remember it.
+    async fn compare(&self, engine: &Engine, user: &UserKey) -> Fill;
 
     async fn load(&self, key: &CacheKey, epoch: &Epoch, now: OffsetDateTime) -> Option<(AccessToken, OffsetDateTime)>;
 
@@ -57,7 +58,7 @@ impl Engine {
     /// Asks for the user's epoch when that is due; `true` when the user signed out elsewhere, and is forgotten now.
     pub(super) async fn recheck(&self, key: &CacheKey) -> bool {
         match (&self.second_level, key.subject.user()) {
-            (Some(second), Some(user)) if second.is_due(user) => self.compare(&**second, user).await.changed,
+            (Some(second), Some(user)) if second.is_due(user) => second.compare(self, user).await.changed,
             _ => false,
         }
     }
@@ -65,7 +66,7 @@ impl Engine {
     /// Learns the user's epoch: before anything is fetched for them, and before a new sign-in is kept.
     pub(super) async fn begin(&self, user: Option<&UserKey>) -> Fill {
         match (&self.second_level, user) {
-            (Some(second), Some(user)) => self.compare(&**second, user).await,
+            (Some(second), Some(user)) => second.compare(self, user).await,
             _ => Fill::default(),
         }
     }
@@ -94,7 +95,7 @@ impl Engine {
     /// Shares a token that was fetched, unless the user signed out meanwhile, which is then known here too.
     pub(super) async fn share(&self, key: &CacheKey, fill: &Fill, token: &AccessToken) {
         if let (Some(second), Some(user), Some(known)) = (&self.second_level, key.subject.user(), &fill.epoch) {
-            let now = self.compare(&**second, user).await;
+            let now = second.compare(self, user).await;
             if now.epoch.as_ref().is_some_and(|epoch| epoch == known) {
                 second.save(key, known, token, self.clock.now()).await;
             }
@@ -119,16 +120,5 @@ impl Engine {
             let text = "the user has signed out in this process, but the shared cache could not be told; try again";
             Error::new(ErrorKind::Transient, text).with_source(error)
         })
-    }
-
-    async fn compare(&self, second: &dyn SecondLevel, user: &UserKey) -> Fill {
-        let (fill, evicted) = second.epoch(user).await;
-        if fill.changed {
-            self.forget_user(user);
-        }
-        for user in evicted {
-            self.forget_user(&user);
-        }
-        fill
     }
 }
