@@ -43,6 +43,7 @@ impl Cloud {
     /// assert_eq!(Cloud::of_host("login.example.com"), None);
     /// ```
     #[must_use]
+    #[inline]
     pub fn of_host(host: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|cloud| cloud.login_host() == host || cloud.older_hosts().contains(&host))
     }
@@ -134,6 +135,7 @@ impl Authority {
     /// # Errors
     ///
     /// When the name is not one label of a host name. A domain of your own: [`DangerousAuthority::host`].
+    #[inline]
     pub fn external(name: &str) -> Result<Self, BuildError> {
         let label = (1..=63).contains(&name.len())
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
@@ -153,6 +155,7 @@ impl Authority {
     ///
     /// When the region is not 1 to 32 lower-case letters and digits (a region becomes part of the host that secrets go
     /// to), or the authority is not one of the clouds.
+    #[inline]
     pub fn in_region(mut self, region: &str) -> Result<Self, BuildError> {
         let good =
             (1..=32).contains(&region.len()) && region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
@@ -199,12 +202,14 @@ impl Authority {
 
     /// The version 2 discovery document of a tenant.
     #[must_use]
+    #[inline]
     pub fn openid_configuration(&self, tenant: &TenantId) -> Url {
         self.join(&[tenant.as_str(), "v2.0", ".well-known", "openid-configuration"])
     }
 
     /// The version 1 discovery document of a tenant.
     #[must_use]
+    #[inline]
     pub fn openid_configuration_v1(&self, tenant: &TenantId) -> Url {
         self.join(&[tenant.as_str(), ".well-known", "openid-configuration"])
     }
@@ -232,6 +237,7 @@ impl Authority {
     /// Whether a discovery document of this tenant may name this issuer: to the letter for Microsoft's hosts, any
     /// issuer of the same origin for others, whose form nobody knows beforehand.
     #[cfg(feature = "acquire")]
+    #[inline]
     pub(crate) fn may_issue(&self, tenant: &TenantId, issuer: &str) -> bool {
         let Ok(url) = Url::parse(issuer) else { return false };
         match self.kind {
@@ -281,6 +287,7 @@ impl From<Cloud> for Authority {
 impl FromStr for Authority {
     type Err = BuildError;
 
+    #[inline]
     fn from_str(text: &str) -> Result<Self, BuildError> {
         // Other Azure tools write the host without a scheme.
         let text = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
@@ -325,6 +332,7 @@ impl DangerousAuthority {
     /// # Errors
     ///
     /// When the URL is not https.
+    #[inline]
     pub fn host(self, url: Url) -> Result<Authority, BuildError> {
         if url.scheme() != "https" || !url.username().is_empty() || url.password().is_some() {
             return Err(BuildError::new("an authority must be https and carry no user name"));

@@ -58,6 +58,7 @@ impl ChainedTokenCredential {
 
     /// The name of the link that works; `None` before the first token.
     #[must_use]
+    #[inline]
     pub fn selected(&self) -> Option<&'static str> {
         self.0.works.get().and_then(|at| self.0.links.get(*at)).map(|link| link.name)
     }
@@ -93,6 +94,7 @@ impl TokenCredential for ChainedTokenCredential {
 }
 
 impl fmt::Debug for ChainedTokenCredential {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.0.links.iter().map(|link| link.name).collect();
         f.debug_struct("ChainedTokenCredential").field("links", &names).field("selected", &self.selected()).finish()
@@ -111,6 +113,7 @@ impl ChainError {
         self.links.iter().map(|(name, error)| (*name, error))
     }
 
+    #[inline]
     fn into_error(self, request: &TokenRequest) -> Error {
         let last = self.links.last().map(|(_, error)| error).filter(|error| !is_not_here(error, request)).cloned();
         let kind = last.as_ref().map_or(ErrorKind::Configuration, Error::kind);
@@ -125,6 +128,7 @@ impl ChainError {
 }
 
 impl fmt::Display for ChainError {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, (name, error)) in self.links.iter().enumerate() {
             let separator = if at == 0 { "" } else { "; " };
@@ -143,6 +147,7 @@ pub(crate) struct NotHere(#[source] pub(crate) Option<Error>);
 
 /// Whether the next link may be asked. A link that is there but cannot do what this very request asks for is not
 /// replaced by another identity.
+#[inline]
 fn is_not_here(error: &Error, request: &TokenRequest) -> bool {
     let source = std::error::Error::source(error);
     let plain = request.tenant.is_none() && request.claims.is_none();

@@ -54,6 +54,7 @@ impl Refusal {
 
     /// The headers of the answer.
     #[must_use]
+    #[inline]
     pub fn headers(&self) -> HeaderMap {
         self.0.iter().map(|value| (WWW_AUTHENTICATE, value.clone())).collect()
     }
@@ -75,6 +76,7 @@ impl Refusal {
 }
 
 impl fmt::Debug for Refusal {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Refusal").field("status", &self.status().as_u16()).finish_non_exhaustive()
     }
@@ -102,6 +104,7 @@ impl ClaimsChallenge {
     ///
     /// `None` when `id` is no such id: up to 64 letters and digits.
     #[must_use]
+    #[inline]
     pub fn auth_context(id: &str) -> Option<Self> {
         let is_id = (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric());
         let claims = serde_json::json!({"access_token": {"acrs": {"essential": true, "value": id}}});

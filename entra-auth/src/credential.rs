@@ -66,6 +66,7 @@ impl TokenRequest {
 
     /// Asks for a token of another tenant.
     #[must_use]
+    #[inline]
     pub fn with_tenant(mut self, tenant: TenantId) -> Self {
         self.tenant = Some(tenant);
         self
@@ -112,12 +113,14 @@ impl TokenRequest {
     /// `assertion`, `claims`, …): those are set by the credential and by the other members. When the name is not 1 to 64
     /// letters, digits, `-`, `_` or `.`, the value is longer than 2,048 bytes or holds control characters, or there are
     /// more than 16.
+    #[inline]
     pub fn with_parameter(mut self, name: &str, value: &str) -> Result<Self, BuildError> {
         self.parameters.insert(name, value)?;
         Ok(self)
     }
 
     /// For credentials that cannot send additional parameters.
+    #[inline]
     pub(crate) fn without_parameters(&self, who: &str) -> Result<(), Error> {
         if self.parameters.is_empty() {
             return Ok(());
@@ -246,6 +249,7 @@ impl Seconds {
 }
 
 impl Debug for AccessToken {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AccessToken").field("expires_on", &self.expires_on()).finish_non_exhaustive()
     }
@@ -303,7 +307,7 @@ impl Audience {
             return false;
         };
         // Userinfo has no place in a request that carries a token.
-        if authority.as_str().contains('@') {
+        if authority.as_str().as_bytes().contains(&b'@') {
             return false;
         }
         Url::parse(&format!("{scheme}://{authority}/")).is_ok_and(|url| self.origins.contains(&url.origin()))
@@ -351,6 +355,7 @@ impl StaticCredential {
 
 #[async_trait]
 impl TokenCredential for StaticCredential {
+    #[inline]
     async fn get_token(&self, request: &TokenRequest) -> Result<AccessToken, Error> {
         request.without_parameters("a fixed token")?;
         let rejected = request.rejected.as_ref().is_some_and(|token| token.same_as(&self.0));

@@ -90,12 +90,14 @@ struct Inner {
 impl Discovery {
     /// Discovery over a transport. Questions about hosts go to the public cloud.
     #[must_use]
+    #[inline]
     pub fn new(transport: Arc<dyn HttpTransport>) -> Self {
         Self::judged_by(transport, Authority::default())
     }
 
     /// The same, with questions about hosts going to another authority, such as that of a sandbox.
     #[must_use]
+    #[inline]
     pub fn judged_by(transport: Arc<dyn HttpTransport>, judge: Authority) -> Self {
         let clock = Arc::new(SystemClock);
         Self(Arc::new(Inner { transport, clock, judge, documents: Shelf::default(), instances: Shelf::default() }))
@@ -156,12 +158,14 @@ impl Discovery {
 }
 
 impl fmt::Debug for Discovery {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Discovery").field("transport", &self.0.transport).finish_non_exhaustive()
     }
 }
 
 /// Believes a discovery document when issuer and endpoints are those of the authority.
+#[inline]
 fn configuration(authority: &Authority, tenant: &TenantId, body: &Bytes) -> Result<OpenIdConfiguration, Error> {
     let document = read(body).map_err(|_| no_document())?;
     if !authority.may_issue(tenant, &document.issuer) {
@@ -176,6 +180,7 @@ fn configuration(authority: &Authority, tenant: &TenantId, body: &Bytes) -> Resu
     Ok(document)
 }
 
+#[inline]
 fn read(body: &[u8]) -> Result<OpenIdConfiguration, Unreadable> {
     let document = Document::read(body)?;
     let url = |text: String| Url::parse(&text).map_err(|_| Unreadable);
@@ -193,6 +198,7 @@ fn read(body: &[u8]) -> Result<OpenIdConfiguration, Unreadable> {
 }
 
 /// The authority for which an instance discovery answer vouches.
+#[inline]
 fn instance(host: &str, body: &Bytes) -> Result<Authority, Error> {
     let host = network(host, body).map_err(|_| no_document())?.filter(|host| is_host(host));
     let host = host.ok_or_else(not_microsofts)?;
@@ -206,6 +212,7 @@ fn instance(host: &str, body: &Bytes) -> Result<Authority, Error> {
 }
 
 /// The `preferred_network` of the instance that lists the host.
+#[inline]
 fn network(host: &str, body: &[u8]) -> Result<Option<String>, Unreadable> {
     let instances: Vec<Document<'_>> = Document::read(body)?.optional("metadata")?.unwrap_or_default();
     for instance in instances {
@@ -225,6 +232,7 @@ fn no_document() -> Error {
 }
 
 /// `error` and `error_codes` of an answer that is no document.
+#[inline]
 fn failure(body: &[u8]) -> Result<(String, Vec<u32>), Unreadable> {
     let failure = Document::read(body)?;
     let (error, codes) = (failure.optional("error")?, failure.optional("error_codes")?);
@@ -232,6 +240,7 @@ fn failure(body: &[u8]) -> Result<(String, Vec<u32>), Unreadable> {
 }
 
 /// A host name in lower case, without port or anything else that a URL could take for more.
+#[inline]
 fn is_host(text: &str) -> bool {
     text.len() <= 253
         && text.contains('.')

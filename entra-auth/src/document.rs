@@ -35,6 +35,7 @@ impl<'a> Document<'a> {
 
     /// Whether the member is there, whatever it is.
     #[cfg(feature = "validate")]
+    #[inline]
     pub(crate) fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(member, _)| member == name)
     }

@@ -53,6 +53,7 @@ pub struct ServiceCredentials {
 }
 
 impl Default for ServiceCredentials {
+    #[inline]
     fn default() -> Self {
         Self { entra: None, local: None, clock: Arc::new(SystemClock) }
     }
@@ -60,18 +61,21 @@ impl Default for ServiceCredentials {
 
 impl ServiceCredentials {
     /// How requests to Entra are sent, perhaps through a proxy.
+    #[inline]
     pub fn transport(mut self, transport: Arc<dyn HttpTransport>) -> Self {
         self.entra = Some(transport);
         self
     }
 
     /// How requests to the identity endpoint of the host are sent: without proxy.
+    #[inline]
     pub fn local_transport(mut self, transport: Arc<dyn HttpTransport>) -> Self {
         self.local = Some(transport);
         self
     }
 
     /// What time it is. Default: [`SystemClock`].
+    #[inline]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self

@@ -31,6 +31,7 @@ pub struct RequestIdentity(ValidatedToken);
 impl RequestIdentity {
     /// The identity of the request that runs right now; `None` outside of one.
     #[must_use]
+    #[inline]
     pub fn current() -> Option<Self> {
         CURRENT.try_with(Clone::clone).ok()
     }
@@ -66,6 +67,7 @@ impl RequestIdentity {
 
     /// The user's key, when a user is behind the request.
     #[must_use]
+    #[inline]
     pub fn user_key(&self) -> Option<UserKey> {
         self.user().map(UserToken::user_key)
     }
@@ -91,6 +93,7 @@ impl From<AppToken> for RequestIdentity {
 
 /// Shows what the token shows: tenant and end, no claim of a person.
 impl fmt::Debug for RequestIdentity {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("RequestIdentity").field(&self.0).finish()
     }

@@ -98,6 +98,7 @@ impl TenantId {
 
     /// What stands in a path in place of a tenant. It never leaves this crate as a tenant.
     #[cfg(all(feature = "acquire", feature = "validate"))]
+    #[inline]
     pub(crate) fn placeholder(name: &'static str) -> Self {
         Self(name.into())
     }
@@ -136,6 +137,7 @@ impl UserKey {
 
 /// Shows no id: logs carry user ids only as a keyed hash.
 impl fmt::Debug for UserKey {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UserKey").field("tenant", &self.tenant).field("object_id", &"[redacted]").finish()
     }
@@ -171,6 +173,7 @@ impl CorrelationId {
 impl FromStr for CorrelationId {
     type Err = ParseIdError;
 
+    #[inline]
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
         match text.len() {
             1..=128 if text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) => Ok(Self(text.into())),
@@ -215,7 +218,7 @@ fn parse_tenant(text: &str) -> Result<Arc<str>, &'static str> {
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    if lower.len() <= 253 && lower.contains('.') && lower.split('.').all(label_holds) {
+    if lower.len() <= 253 && lower.as_bytes().contains(&b'.') && lower.split('.').all(label_holds) {
         Ok(lower.into())
     } else {
         Err("expected a GUID or a domain name such as contoso.onmicrosoft.com")

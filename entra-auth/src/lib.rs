@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// Functions that few programs use are `#[inline]`: they are compiled by those who call them. That helps only where
+// nothing else reaches them, so what is made by choice (a proof, a second level) stands behind a trait object.
 
 #[cfg(feature = "acquire")]
 mod acquire;

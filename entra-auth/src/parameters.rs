@@ -68,6 +68,7 @@ impl ExtraParameters {
         self.0.as_ref().map_or(&[], |all| all.as_slice())
     }
 
+    #[inline]
     pub(crate) fn insert(&mut self, name: &str, value: &str) -> Result<(), BuildError> {
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
         if !(1..=MAX_NAME).contains(&name.len()) || !name.bytes().all(plain) {
@@ -114,6 +115,7 @@ impl ExtraParameters {
 }
 
 impl fmt::Debug for ExtraParameters {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.iter().map(|(name, _)| name)).finish()
     }

@@ -64,6 +64,7 @@ impl Scopes {
     }
 
     /// The scopes in order.
+    #[inline]
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.wire.split(' ')
     }
@@ -118,6 +119,7 @@ impl fmt::Debug for Scopes {
 }
 
 impl fmt::Display for Scopes {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.wire)
     }

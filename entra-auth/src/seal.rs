@@ -70,6 +70,7 @@ impl Sealer {
     ///
     /// When there is no key, an entry has another form, a key is not 32 bytes long, or an id appears twice. The
     /// operator fixes the setting; the message never holds a part of it.
+    #[inline]
     pub fn parse(keys: &str) -> Result<Self, BuildError> {
         let keys: Vec<SealingKey> =
             keys.split(',').map(|entry| SealingKey::parse(entry.trim())).collect::<Result<_, _>>()?;
@@ -152,6 +153,7 @@ impl SealingKey {
         Self { id: id.into(), prk: Salt::new(HKDF_SHA256, SALT).extract(key) }
     }
 
+    #[inline]
     fn parse(entry: &str) -> Result<Self, BuildError> {
         let (id, text) = entry
             .split_once(':')
@@ -203,6 +205,7 @@ fn length(part: &str) -> [u8; 8] {
 
 /// Shows the ids of the keys, never a key.
 impl fmt::Debug for Sealer {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Sealer").field(&self.keys.iter().map(|key| &*key.id).collect::<Vec<_>>()).finish()
     }

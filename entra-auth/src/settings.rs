@@ -141,6 +141,7 @@ impl SettingsError {
 }
 
 impl fmt::Display for SettingsError {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the settings are incomplete or malformed:")?;
         for problem in &self.problems {

@@ -99,6 +99,7 @@ impl Body {
 
     /// A second body with the same content; `None` for a stream, which can be read only once.
     #[must_use]
+    #[inline]
     pub fn try_clone(&self) -> Option<Self> {
         self.as_bytes().map(|bytes| Self(Inner::Bytes(bytes.clone())))
     }
@@ -154,6 +155,7 @@ impl Stream for Body {
 
 /// Shows the size at most, never the content.
 impl Debug for Body {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Inner::Bytes(bytes) => write!(f, "Body({} bytes)", bytes.len()),

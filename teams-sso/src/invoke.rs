@@ -90,6 +90,7 @@ impl Serialize for SignInFailureCode {
 
 /// A known code; of any other, which anybody may have written, the size.
 impl fmt::Debug for SignInFailureCode {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.known() {
             Some(code) => f.write_str(code),

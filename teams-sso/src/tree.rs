@@ -26,7 +26,7 @@ pub(crate) fn text(object: &Value, name: &str, other: &str) -> Option<String> {
 }
 
 /// The object with one member more, when there is one.
-pub(crate) fn with(mut object: Value, name: &str, value: Option<String>) -> Value {
+pub(crate) fn with(mut object: Value, name: &str, value: Option<impl Into<Value>>) -> Value {
     if let (Some(members), Some(value)) = (object.as_object_mut(), value) {
         members.insert(name.to_owned(), value.into());
     }

@@ -50,6 +50,7 @@ pub(super) struct Names {
 
 impl Accounts {
     /// Keeps a first refresh token.
+    #[inline]
     pub(super) fn insert(&self, holder: Holder, refresh_token: Secret, names: Names) {
         let mut state = self.lock();
         let used = state.tick();
@@ -63,12 +64,14 @@ impl Accounts {
     }
 
     /// Replaces the refresh token of someone who is still here.
+    #[inline]
     pub(super) fn rotate(&self, holder: &Holder, refresh_token: Secret) {
         if let Some(held) = self.lock().holders.get_mut(holder) {
             held.refresh_token = refresh_token;
         }
     }
 
+    #[inline]
     pub(super) fn refresh_token(&self, holder: &Holder) -> Option<Secret> {
         let mut state = self.lock();
         let used = state.tick();
@@ -77,16 +80,19 @@ impl Accounts {
         Some(held.refresh_token.clone())
     }
 
+    #[inline]
     pub(super) fn contains(&self, holder: &Holder) -> bool {
         self.lock().holders.contains_key(holder)
     }
 
+    #[inline]
     pub(super) fn names(&self, user: &UserKey) -> Option<Names> {
         let holder = Holder { user: user.clone(), session: None };
         self.lock().holders.get(&holder).map(|held| held.names.clone())
     }
 
     /// Users who signed in, without those who are only known by a long-running process.
+    #[inline]
     pub(super) fn signed_in(&self) -> Vec<(UserKey, Names)> {
         let state = self.lock();
         let own = state.holders.iter().filter(|(holder, _)| holder.session.is_none());
@@ -94,6 +100,7 @@ impl Accounts {
     }
 
     /// Drops a refresh token that Entra refused, unless a newer one has taken its place.
+    #[inline]
     pub(super) fn drop_refused(&self, holder: &Holder, refused: &Secret) {
         let mut state = self.lock();
         if state.holders.get(holder).is_some_and(|held| held.refresh_token == *refused) {
@@ -101,17 +108,20 @@ impl Accounts {
         }
     }
 
+    #[inline]
     pub(super) fn remove(&self, holder: &Holder) -> bool {
         self.lock().holders.remove(holder).is_some()
     }
 
     /// Drops everything of a user; what is being fetched for them from before is not kept.
+    #[inline]
     pub(super) fn sign_out(&self, user: &UserKey) {
         self.lock().holders.retain(|holder, _| holder.user != *user);
         self.depart(user);
     }
 
     /// Changes the user's epoch: nobody boards a flight from before any more.
+    #[inline]
     pub(super) fn depart(&self, user: &UserKey) {
         let now = Instant::now();
         let mut state = self.lock();

@@ -26,6 +26,7 @@ impl ConfidentialClient {
     /// # Errors
     ///
     /// [`ErrorKind::Configuration`] when the redirect URI is neither https nor `http` on a loopback address.
+    #[inline]
     pub fn admin_consent(&self, tenant: &TenantId, scopes: &Scopes, redirect_uri: &Url) -> Result<AdminConsent, Error> {
         if !is_https_or_loopback(redirect_uri) || redirect_uri.fragment().is_some() {
             return Err(Error::new(
@@ -88,6 +89,7 @@ impl AdminConsentAnswer {
     /// [`ErrorKind::Reauthenticate`] when the state is another: the answer belongs to no consent of this browser.
     /// [`ErrorKind::ConsentRequired`] when the administrator declined, or what Entra's error says.
     /// [`ErrorKind::Protocol`] for anything that is no such answer.
+    #[inline]
     pub fn parse(query: &str, state: &Secret) -> Result<Self, Error> {
         let members = Members::parse(query)?;
         let given = members.get("state").map(Secret::from);
@@ -133,6 +135,7 @@ impl UnconfirmedTenant {
 }
 
 impl fmt::Debug for UnconfirmedTenant {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "UnconfirmedTenant({})", self.0)
     }

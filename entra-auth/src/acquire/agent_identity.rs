@@ -152,6 +152,7 @@ impl Agent {
     }
 }
 
+#[inline]
 fn exchange() -> Result<Scopes, Error> {
     EXCHANGE.parse().map_err(super::too_many_scopes)
 }

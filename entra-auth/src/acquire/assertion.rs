@@ -3,36 +3,36 @@
 use std::{
     collections::HashMap,
     fmt,
+    future::ready,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use async_trait::async_trait;
 use time::OffsetDateTime;
 use url::Url;
 
-use super::{credential::Used, signer::Boxed, workload_identity::TokenFile};
+use super::{
+    credential::{Occasion, Prover, Used},
+    workload_identity::TokenFile,
+};
 use crate::{
-    AccessToken, BuildError, ClientId, CorrelationId, Error, ErrorKind, Scopes, Secret, TenantId, TokenCredential,
-    TokenRequest,
+    AccessToken, BuildError, ClientId, CorrelationId, Error, Scopes, Secret, TenantId, TokenCredential, TokenRequest,
+    flight::Boxed,
 };
 
 /// An assertion that somebody else signs and Entra trusts by a federated credential of the registration
 /// (<https://learn.microsoft.com/entra/workload-id/workload-identity-federation>): no secret to keep or renew.
 #[derive(Clone)]
-pub struct ClientAssertion(Source);
+pub struct ClientAssertion(Arc<dyn Prover>);
 
-#[derive(Clone)]
-enum Source {
-    Function(Arc<Function>),
-    File(TokenFile),
-    Credential(Arc<Federated>),
-}
-
-struct Function {
-    call: Box<dyn Fn(AssertionRequest) -> Boxed<Assertion> + Send + Sync>,
+struct Function<F> {
+    call: F,
     /// What may be used again, by token endpoint: the audience of an assertion may depend on it.
-    kept: Mutex<HashMap<Url, (Secret, OffsetDateTime)>>,
+    kept: Arc<Kept>,
 }
+
+type Kept = Mutex<HashMap<Url, (Secret, OffsetDateTime)>>;
 
 struct Federated {
     credential: Arc<dyn TokenCredential>,
@@ -93,9 +93,7 @@ impl ClientAssertion {
         F: Fn(AssertionRequest) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Assertion, Error>> + Send + 'static,
     {
-        let call: Box<dyn Fn(AssertionRequest) -> Boxed<Assertion> + Send + Sync> =
-            Box::new(move |request| Box::pin(source(request)));
-        Self(Source::Function(Arc::new(Function { call, kept: Mutex::default() })))
+        Self(Arc::new(Function { call: source, kept: Arc::default() }))
     }
 
     /// Reads a projected token from a file for each token request: AKS workload identity, or any other platform that
@@ -110,11 +108,12 @@ impl ClientAssertion {
     ///
     /// [`WorkloadIdentity`]: crate::WorkloadIdentity
     pub fn from_file(path: impl Into<PathBuf>) -> Result<Self, BuildError> {
-        TokenFile::open(path.into()).map(|file| Self(Source::File(file)))
+        TokenFile::open(path.into()).map(|file| Self(Arc::new(file)))
     }
 
     /// Takes the token of another credential, such as a managed identity, for the audience
     /// `api://AzureADTokenExchange` of the public cloud.
+    #[inline]
     pub fn from_credential(credential: Arc<dyn TokenCredential>) -> Self {
         // The one scope is constant; a test covers it.
         #[allow(clippy::expect_used)]
@@ -124,98 +123,81 @@ impl ClientAssertion {
 
     /// The same for another audience, such as `api://AzureADTokenExchangeUSGov/.default` or
     /// `api://AzureADTokenExchangeChina/.default`.
+    #[inline]
     pub fn from_credential_for(credential: Arc<dyn TokenCredential>, scopes: Scopes) -> Self {
-        Self(Source::Credential(Arc::new(Federated { credential, scopes, rejected: Mutex::default() })))
+        Self(Arc::new(Federated { credential, scopes, rejected: Mutex::default() }))
     }
 
-    pub(super) async fn get(
-        &self,
-        request: AssertionRequest,
-        now: OffsetDateTime,
-    ) -> Result<(Secret, Option<Used>), Error> {
-        let (jwt, used) = match &self.0 {
-            Source::Function(function) => function.get(request, now).await?,
-            Source::File(file) => {
-                let token = file.read().await?;
-                (token.clone(), Some(Used::TokenFile(file.clone(), token)))
-            }
-            Source::Credential(federated) => {
-                let token = federated.get(request).await?;
-                (token.expose().into(), Some(Used::Credential(self.clone(), token)))
-            }
-        };
-        if jwt.is_empty() {
-            return Err(Error::new(ErrorKind::ClientCredential, "the source of client assertions gave an empty one"));
-        }
-        Ok((jwt, used))
+    pub(super) fn prove<'a>(&self, occasion: Occasion<'a>) -> Boxed<'a, Result<(Secret, Option<Used>), Error>> {
+        Arc::clone(&self.0).prove(occasion)
     }
+}
 
-    /// Notes that Entra refused a token of the credential. Whether the credential has another one, it knows.
-    pub(super) fn reject(&self, token: &AccessToken) -> bool {
-        match &self.0 {
-            Source::Credential(federated) => {
-                *lock(&federated.rejected) = Some(token.clone());
-                true
-            }
-            Source::Function(_) | Source::File(_) => false,
+impl AssertionRequest {
+    #[inline]
+    fn new(occasion: &Occasion<'_>) -> Self {
+        Self {
+            client_id: occasion.client_id.clone(),
+            tenant: occasion.tenant.clone(),
+            token_endpoint: occasion.endpoint.clone(),
+            correlation_id: occasion.correlation_id.clone(),
         }
     }
 }
 
-impl Function {
-    async fn get(
-        self: &Arc<Self>,
-        request: AssertionRequest,
-        now: OffsetDateTime,
-    ) -> Result<(Secret, Option<Used>), Error> {
-        let endpoint = request.token_endpoint.clone();
-        let kept = lock(&self.kept).get(&endpoint).filter(|(_, until)| now < *until).map(|(jwt, _)| jwt.clone());
+#[async_trait]
+impl<F, Fut> Prover for Function<F>
+where
+    F: Fn(AssertionRequest) -> Fut + Send + Sync,
+    Fut: Future<Output = Result<Assertion, Error>> + Send,
+{
+    async fn prove(self: Arc<Self>, occasion: Occasion<'_>) -> Result<(Secret, Option<Used>), Error> {
+        let (endpoint, now) = (occasion.endpoint, occasion.now);
+        let kept = lock(&self.kept).get(endpoint).filter(|(_, until)| now < *until).map(|(jwt, _)| jwt.clone());
         if let Some(jwt) = kept {
-            let kept = Kept { function: Arc::clone(self), endpoint, jwt: jwt.clone() };
-            return Ok((jwt, Some(Used::Kept(kept))));
+            let (kept, endpoint, refused) = (Arc::clone(&self.kept), endpoint.clone(), jwt.clone());
+            let used = Used::new(move || {
+                // Forgotten, unless another has taken its place. Either way the next attempt sends another.
+                let mut kept = lock(&kept);
+                if kept.get(&endpoint).is_some_and(|(jwt, _)| *jwt == refused) {
+                    kept.remove(&endpoint);
+                }
+                Box::pin(ready(true))
+            });
+            return Ok((jwt, Some(used)));
         }
-        let assertion = (self.call)(request).await?;
+        let assertion = (self.call)(AssertionRequest::new(&occasion)).await?;
         let mut kept = lock(&self.kept);
         match assertion.until {
             Some(until) if now < until => {
-                if kept.len() >= MAX_KEPT && !kept.contains_key(&endpoint) {
+                if kept.len() >= MAX_KEPT && !kept.contains_key(endpoint) {
                     kept.clear();
                 }
-                kept.insert(endpoint, (assertion.jwt.clone(), until));
+                kept.insert(endpoint.clone(), (assertion.jwt.clone(), until));
             }
             _ => {
-                kept.remove(&endpoint);
+                kept.remove(endpoint);
             }
         }
         Ok((assertion.jwt, None))
     }
 }
 
-impl Federated {
-    async fn get(&self, request: AssertionRequest) -> Result<AccessToken, Error> {
+#[async_trait]
+impl Prover for Federated {
+    #[inline]
+    async fn prove(self: Arc<Self>, occasion: Occasion<'_>) -> Result<(Secret, Option<Used>), Error> {
         let rejected = lock(&self.rejected).clone();
-        let mut wanted = TokenRequest::new(self.scopes.clone()).with_correlation_id(request.correlation_id);
+        let mut wanted = TokenRequest::new(self.scopes.clone()).with_correlation_id(occasion.correlation_id.clone());
         wanted.rejected = rejected;
-        self.credential.get_token(&wanted).await
-    }
-}
-
-/// An assertion that was used again.
-#[derive(Clone)]
-pub(super) struct Kept {
-    function: Arc<Function>,
-    endpoint: Url,
-    jwt: Secret,
-}
-
-impl Kept {
-    /// Forgets it, unless another has taken its place. Either way the next attempt sends another.
-    pub(super) fn discard(&self) -> bool {
-        let mut kept = lock(&self.function.kept);
-        if kept.get(&self.endpoint).is_some_and(|(jwt, _)| *jwt == self.jwt) {
-            kept.remove(&self.endpoint);
-        }
-        true
+        let token = self.credential.get_token(&wanted).await?;
+        let jwt = token.expose().into();
+        // Whether the credential has another one, it knows.
+        let used = Used::new(move || {
+            *lock(&self.rejected) = Some(token.clone());
+            Box::pin(ready(true))
+        });
+        Ok((jwt, Some(used)))
     }
 }
 
@@ -225,12 +207,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl fmt::Debug for ClientAssertion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut tuple = f.debug_tuple("ClientAssertion");
-        match &self.0 {
-            Source::Function(_) => tuple.field(&"function"),
-            Source::File(file) => tuple.field(file),
-            Source::Credential(federated) => tuple.field(&federated.credential),
-        };
-        tuple.finish()
+        f.debug_tuple("ClientAssertion").field(&self.0).finish()
+    }
+}
+
+impl<F> fmt::Debug for Function<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        "function".fmt(f)
+    }
+}
+
+impl fmt::Debug for Federated {
+    #[inline]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.credential.fmt(f)
     }
 }

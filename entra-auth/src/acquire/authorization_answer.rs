@@ -27,6 +27,7 @@ impl AuthorizationAnswer {
     /// # Errors
     ///
     /// [`ErrorKind::Protocol`] when it is longer than 32 KiB, holds a member twice, or holds neither a code nor an error.
+    #[inline]
     pub fn parse(text: &str) -> Result<Self, Error> {
         let members = Members::parse(text)?;
         let error = members.get("error").map(|error| oauth(error, &members));
@@ -38,6 +39,7 @@ impl AuthorizationAnswer {
         Ok(Self { state, issuer: members.get("iss").map(str::to_owned), code, error })
     }
 
+    #[inline]
     pub(super) fn into_code(self) -> Result<Secret, Error> {
         match (self.code, self.error) {
             (Some(code), _) => Ok(code),
@@ -48,6 +50,7 @@ impl AuthorizationAnswer {
 
 #[cfg(feature = "validate")]
 impl std::fmt::Debug for AuthorizationAnswer {
+    #[inline]
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(if self.code.is_some() { "AuthorizationAnswer(code)" } else { "AuthorizationAnswer(error)" })
     }
@@ -57,6 +60,7 @@ impl std::fmt::Debug for AuthorizationAnswer {
 pub(super) struct Members(Vec<(String, String)>);
 
 impl Members {
+    #[inline]
     pub(super) fn parse(text: &str) -> Result<Self, Error> {
         let mut members: Vec<(String, String)> = Vec::new();
         if text.len() > MAX {
@@ -71,12 +75,14 @@ impl Members {
         Ok(Self(members))
     }
 
+    #[inline]
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 }
 
 /// The error members of an answer through the browser. The numbers stand in the description only.
+#[inline]
 pub(super) fn oauth(error: &str, members: &Members) -> OAuthError {
     let description = members.get("error_description").map(str::to_owned);
     let number = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
@@ -96,6 +102,7 @@ pub(super) fn oauth(error: &str, members: &Members) -> OAuthError {
     }
 }
 
+#[inline]
 pub(super) fn declined(oauth: OAuthError) -> Error {
     let (kind, text) = match oauth.error.as_str() {
         "access_denied" | "permission_denied" if oauth.error_codes.is_empty() => {

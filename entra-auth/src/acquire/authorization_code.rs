@@ -370,6 +370,7 @@ fn foreign_session() -> Error {
     Error::new(ErrorKind::Reauthenticate, "the session was not made by this version; start the sign-in again")
 }
 
+#[inline]
 fn at(seconds: i64) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
@@ -427,6 +428,7 @@ impl SignInStore {
 }
 
 /// The name of the record is a digest, so that who can list names learns no state.
+#[inline]
 fn key(browser: &str, state: &str) -> Key {
     SIGN_INS.partition([challenge_of(&browser.into())]).key([challenge_of(&state.into())])
 }

@@ -250,6 +250,7 @@ impl TokenCache {
 
     /// Forgets every entry of a user.
     #[cfg(feature = "validate")]
+    #[inline]
     pub(super) fn forget(&self, user: &crate::UserKey) {
         let owner = owner(user);
         self.drop_where(owner, |_| true);
@@ -257,6 +258,7 @@ impl TokenCache {
 
     /// Forgets the entries of one of a user's accounts, whatever their scopes and parameters.
     #[cfg(feature = "validate")]
+    #[inline]
     pub(super) fn forget_account(&self, user: &crate::UserKey, account: &Subject) {
         let place = Place::new(Some(user.tenant()), account, None);
         self.drop_where(place.owner, |other| other.is_of_subject(&place));
@@ -264,6 +266,7 @@ impl TokenCache {
 
     /// Forgets the failures of a user, so that what they have just mended is tried at once.
     #[cfg(feature = "validate")]
+    #[inline]
     pub(super) fn forgive(&self, user: &crate::UserKey) {
         let owner = owner(user);
         let mut shard = self.shard_of(owner);
@@ -393,9 +396,15 @@ impl Shard {
 
     /// The slots of all entries of a user.
     #[cfg(feature = "validate")]
+    #[inline]
     fn all_of(&self, owner: u64) -> Vec<u32> {
-        let slots = (0..).zip(self.slots.iter());
-        slots.filter(|(_, slot)| slot.scopes.is_some() && slot.place.owner == owner).map(|(at, _)| at).collect()
+        let mut found = Vec::new();
+        for (at, slot) in (0..).zip(self.slots.iter()) {
+            if slot.scopes.is_some() && slot.place.owner == owner {
+                found.push(at);
+            }
+        }
+        found
     }
 }
 
@@ -457,6 +466,7 @@ impl Hint {
 }
 
 impl Clone for Hint {
+    #[inline]
     fn clone(&self) -> Self {
         Self(AtomicU32::new(self.0.load(Ordering::Relaxed)))
     }

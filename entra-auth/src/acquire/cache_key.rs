@@ -111,6 +111,7 @@ impl Place {
 
     /// Whether it is of the same subject as one without parameters.
     #[cfg(feature = "validate")]
+    #[inline]
     pub(super) fn is_of_subject(&self, plain: &Self) -> bool {
         self.owner == plain.owner && self.who.iter().zip(plain.who).take(HALF).all(|(ours, theirs)| *ours == theirs)
     }

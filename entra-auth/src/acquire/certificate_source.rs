@@ -6,15 +6,19 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use time::OffsetDateTime;
 use tokio::time::{Instant, timeout};
 
 use super::{
     certificate::Certificate,
+    credential::{Occasion, Prover, Used},
     question::{PATIENCE, Question},
-    signer::Boxed,
 };
-use crate::{Error, flight::caught};
+use crate::{
+    Error, Secret,
+    flight::{Boxed, caught},
+};
 
 /// After a function that failed it is asked again this much later, or after the period if that is shorter.
 const AGAIN: Duration = Duration::from_secs(60);
@@ -50,10 +54,10 @@ const QUIET: Duration = Duration::from_secs(5);
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct CertificateSource(Arc<Inner>);
+pub struct CertificateSource(Arc<dyn Prover>);
 
-struct Inner {
-    fetch: Box<dyn Fn() -> Boxed<Certificate> + Send + Sync>,
+struct Inner<F> {
+    fetch: F,
     period: Duration,
     state: Mutex<State>,
     question: Question,
@@ -76,43 +80,95 @@ impl CertificateSource {
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Certificate, Error>> + Send + 'static,
     {
-        let fetch: Box<dyn Fn() -> Boxed<Certificate> + Send + Sync> = Box::new(move || Box::pin(fetch()));
-        let now = Instant::now();
-        let state = State { good: first, other: None, due: now + period, quiet: now };
-        Self(Arc::new(Inner { fetch, period, state: Mutex::new(state), question: Question::default() }))
+        Self(Arc::new(Inner::new(first, period, fetch)))
     }
 
     /// The certificate that was used last, or given first.
-    pub(super) fn last_good(&self) -> Certificate {
-        self.0.lock().good.clone()
+    pub(super) fn last_good(&self) -> Option<Certificate> {
+        self.0.certificate()
     }
 
+    pub(super) fn prove<'a>(&self, occasion: Occasion<'a>) -> Boxed<'a, Result<(Secret, Option<Used>), Error>> {
+        Arc::clone(&self.0).prove(occasion)
+    }
+}
+
+#[async_trait]
+impl<F, Fut> Prover for Inner<F>
+where
+    F: Fn() -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Certificate, Error>> + Send + 'static,
+{
+    async fn prove(self: Arc<Self>, occasion: Occasion<'_>) -> Result<(Secret, Option<Used>), Error> {
+        let now = occasion.now;
+        let mut certificate = self.current(now).await;
+        let mut assertion = certificate.assertion(&occasion).await;
+        // Ended, or disabled where its key is.
+        if assertion.as_ref().is_err_and(|error| !error.is_retryable())
+            && self.is_other_than(certificate.thumbprint(), now).await
+        {
+            certificate = self.last_good();
+            assertion = certificate.assertion(&occasion).await;
+        }
+        let used = Used::new(move || {
+            let (inner, refused) = (Arc::clone(&self), certificate.clone());
+            Box::pin(async move { inner.is_other_than(refused.thumbprint(), now).await })
+        });
+        Ok((assertion?, Some(used)))
+    }
+
+    fn certificate(&self) -> Option<Certificate> {
+        Some(self.last_good())
+    }
+}
+
+impl<F> Inner<F> {
+    fn new(first: Certificate, period: Duration, fetch: F) -> Self {
+        let now = Instant::now();
+        let state = State { good: first, other: None, due: now + period, quiet: now };
+        Self { fetch, period, state: Mutex::new(state), question: Question::default() }
+    }
+
+    fn last_good(&self) -> Certificate {
+        self.lock().good.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<F, Fut> Inner<F>
+where
+    F: Fn() -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Certificate, Error>> + Send + 'static,
+{
     /// The certificate for a token request.
-    pub(super) async fn current(&self, now: OffsetDateTime) -> Certificate {
-        if self.0.lock().is_due(now) {
-            let inner = Arc::clone(&self.0);
+    async fn current(self: &Arc<Self>, now: OffsetDateTime) -> Certificate {
+        if self.lock().is_due(now) {
+            let inner = Arc::clone(self);
             let ask = async move {
                 // Who came while the last question was being answered finds it answered.
                 if inner.lock().is_due(now) {
                     inner.ask().await;
                 }
             };
-            self.0.question.ask(|| Box::pin(ask)).await;
+            self.question.ask(|| Box::pin(ask)).await;
         }
         self.last_good()
     }
 
     /// Whether there is another certificate than one that was refused; then it is the good one.
-    pub(super) async fn is_other_than(&self, refused: &str, now: OffsetDateTime) -> bool {
+    async fn is_other_than(self: &Arc<Self>, refused: &str, now: OffsetDateTime) -> bool {
         let is_open = {
-            let state = self.0.lock();
+            let state = self.lock();
             if state.good.thumbprint() != refused {
                 return true;
             }
             Instant::now() >= state.quiet
         };
         if is_open {
-            let (inner, refused) = (Arc::clone(&self.0), Box::<str>::from(refused));
+            let (inner, refused) = (Arc::clone(self), Box::<str>::from(refused));
             let ask = async move {
                 let is_open = {
                     let state = inner.lock();
@@ -124,45 +180,11 @@ impl CertificateSource {
                     inner.lock().leave(&refused, now);
                 }
             };
-            self.0.question.ask(|| Box::pin(ask)).await;
+            self.question.ask(|| Box::pin(ask)).await;
         }
-        self.0.lock().leave(refused, now)
-    }
-}
-
-impl State {
-    fn is_due(&self, now: OffsetDateTime) -> bool {
-        Instant::now() >= self.due || self.good.expires_on() <= now && Instant::now() >= self.quiet
+        self.lock().leave(refused, now)
     }
 
-    /// Leaves a certificate that was refused, if it is still the good one; `false` when there is no other.
-    fn leave(&mut self, refused: &str, now: OffsetDateTime) -> bool {
-        if self.good.thumbprint() != refused {
-            return true;
-        }
-        let now_here = Instant::now();
-        // Not again and again: many refusals must not put the next question off for ever.
-        if now_here >= self.quiet {
-            self.quiet = now_here + QUIET;
-        }
-        // The newest one is not registered yet, perhaps: the one before it still works then.
-        match self.other.take().filter(|other| other.expires_on() > now) {
-            Some(other) => {
-                let thumbprint = other.thumbprint();
-                tracing::warn!(
-                    name: "entra.certificate.reload", result = "back", thumbprint,
-                    "the new certificate was refused, is it registered? the one before it is used"
-                );
-                self.other = Some(std::mem::replace(&mut self.good, other));
-                self.due = self.due.max(self.quiet);
-                true
-            }
-            None => false,
-        }
-    }
-}
-
-impl Inner {
     /// Asks the function, and keeps what it says.
     async fn ask(&self) {
         let fetched = timeout(PATIENCE, caught(Box::pin(async { (self.fetch)().await }))).await;
@@ -192,17 +214,53 @@ impl Inner {
             "the certificate could not be fetched: the last good one is used"
         );
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl State {
+    #[inline]
+    fn is_due(&self, now: OffsetDateTime) -> bool {
+        Instant::now() >= self.due || self.good.expires_on() <= now && Instant::now() >= self.quiet
+    }
+
+    /// Leaves a certificate that was refused, if it is still the good one; `false` when there is no other.
+    #[inline]
+    fn leave(&mut self, refused: &str, now: OffsetDateTime) -> bool {
+        if self.good.thumbprint() != refused {
+            return true;
+        }
+        let now_here = Instant::now();
+        // Not again and again: many refusals must not put the next question off for ever.
+        if now_here >= self.quiet {
+            self.quiet = now_here + QUIET;
+        }
+        // The newest one is not registered yet, perhaps: the one before it still works then.
+        match self.other.take().filter(|other| other.expires_on() > now) {
+            Some(other) => {
+                let thumbprint = other.thumbprint();
+                tracing::warn!(
+                    name: "entra.certificate.reload", result = "back", thumbprint,
+                    "the new certificate was refused, is it registered? the one before it is used"
+                );
+                self.other = Some(std::mem::replace(&mut self.good, other));
+                self.due = self.due.max(self.quiet);
+                true
+            }
+            None => false,
+        }
     }
 }
 
 impl fmt::Debug for CertificateSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<F> fmt::Debug for Inner<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CertificateSource")
-            .field("certificate", &self.0.lock().good)
-            .field("period", &self.0.period)
+            .field("certificate", &self.lock().good)
+            .field("period", &self.period)
             .finish_non_exhaustive()
     }
 }
@@ -218,6 +276,8 @@ mod tests {
 
     const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
+    type Fetch = Box<dyn Fn() -> Boxed<'static, Result<Certificate, Error>> + Send + Sync>;
+
     fn certificate() -> Certificate {
         let key = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();
         let signed = rcgen::CertificateParams::new(vec!["bot".to_owned()]).unwrap().self_signed(&key).unwrap();
@@ -225,18 +285,18 @@ mod tests {
     }
 
     /// A source that is always due. Its function answers with `next` when it is let through the gate.
-    fn gated(first: &Certificate, next: &Certificate) -> (CertificateSource, Arc<Semaphore>, Arc<AtomicUsize>) {
+    fn gated(first: &Certificate, next: &Certificate) -> (Arc<Inner<Fetch>>, Arc<Semaphore>, Arc<AtomicUsize>) {
         let (gate, asked) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
         let (next, inside, count) = (next.clone(), Arc::clone(&gate), Arc::clone(&asked));
-        let source = CertificateSource::new(first.clone(), Duration::ZERO, move || {
+        let fetch: Fetch = Box::new(move || {
             count.fetch_add(1, Ordering::SeqCst);
             let (next, inside) = (next.clone(), Arc::clone(&inside));
-            async move {
+            Box::pin(async move {
                 inside.acquire_owned().await.unwrap().forget();
                 Ok(next)
-            }
+            })
         });
-        (source, gate, asked)
+        (Arc::new(Inner::new(first.clone(), Duration::ZERO, fetch)), gate, asked)
     }
 
     #[tokio::test(start_paused = true)]
@@ -297,14 +357,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_function_that_panics_is_one_that_fails() {
         let first = certificate();
-        let source = CertificateSource::new(first.clone(), Duration::from_secs(600), || -> Boxed<Certificate> {
-            panic!("the function")
-        });
+        let fetch = || -> Boxed<'static, Result<Certificate, Error>> { panic!("the function") };
+        let source = Arc::new(Inner::new(first.clone(), Duration::from_secs(600), fetch));
         tokio::time::advance(Duration::from_secs(600)).await;
         assert_eq!(source.current(NOW).await.thumbprint(), first.thumbprint());
-        assert!(!source.0.lock().is_due(NOW), "it is left alone for a minute");
+        assert!(!source.lock().is_due(NOW), "it is left alone for a minute");
         tokio::time::advance(AGAIN).await;
-        assert!(source.0.lock().is_due(NOW));
+        assert!(source.lock().is_due(NOW));
     }
 
     #[tokio::test(start_paused = true)]
@@ -312,10 +371,11 @@ mod tests {
         let first = certificate();
         let asked = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&asked);
-        let source = CertificateSource::new(first.clone(), Duration::from_secs(3600), move || {
+        let fetch = move || {
             count.fetch_add(1, Ordering::SeqCst);
             std::future::ready(Err(Error::new(ErrorKind::Transport, "closed")))
-        });
+        };
+        let source = Arc::new(Inner::new(first.clone(), Duration::from_secs(3600), fetch));
         for (wait, expected) in [(0, 1), (0, 1), (4, 1), (2, 2)] {
             tokio::time::advance(Duration::from_secs(wait)).await;
             assert!(!source.is_other_than(first.thumbprint(), NOW).await);

@@ -6,6 +6,7 @@ use http::Request;
 use super::{
     cache::Hint,
     cache_key::{CacheKey, Place, Subject},
+    certificate::Style,
     client_setup::{Setup, setup_setters},
     credential::{ClientCredential, Occasion, Proof},
     engine::{Engine, Grant},
@@ -132,7 +133,7 @@ impl ConfidentialClient {
 
 fn is_one_resource(scopes: &Scopes) -> bool {
     let scope = scopes.folded();
-    scope.ends_with("/.default") && !scope.contains(' ')
+    scope.ends_with("/.default") && !scope.as_bytes().contains(&b' ')
 }
 
 struct ClientCredentials {
@@ -187,6 +188,7 @@ impl Identity {
             endpoint: &endpoint,
             correlation_id: id,
             now: self.clock.now(),
+            style: Style::default(),
         };
         let proof = self.credential.prove(&occasion).await?;
         let mut form: Form<'_> = form;
@@ -237,7 +239,7 @@ pub struct ConfidentialClientBuilder {
     setup: Setup,
     cache_bytes: usize,
     #[cfg(feature = "validate")]
-    second_level: Option<Arc<dyn crate::Store>>,
+    second_level: Option<Box<dyn super::second_level::SecondLevel>>,
 }
 
 impl ConfidentialClientBuilder {
@@ -257,7 +259,7 @@ impl ConfidentialClientBuilder {
     #[cfg(all(feature = "seal", feature = "validate"))]
     #[cfg_attr(docsrs, doc(cfg(all(feature = "seal", feature = "validate"))))]
     pub fn second_level<S: crate::Store>(mut self, store: crate::SealedStore<S>) -> Self {
-        self.second_level = Some(Arc::new(store));
+        self.second_level = Some(Box::new(super::second_level::InStore::new(store)));
         self
     }
 
@@ -275,10 +277,12 @@ impl ConfidentialClientBuilder {
         let engine = setup.engine(self.cache_bytes)?;
         #[cfg(feature = "validate")]
         let engine = {
-            let authority = setup.authority.url().as_str().to_owned();
-            let owner = [authority, self.client_id.as_str().to_owned(), setup.challenges.to_string()];
             let mut engine = engine;
-            engine.second_level = self.second_level.map(|store| super::second_level::SecondLevel::new(store, owner));
+            engine.second_level = self.second_level;
+            if let Some(second_level) = &mut engine.second_level {
+                let authority = setup.authority.url().as_str().to_owned();
+                second_level.belongs_to([authority, self.client_id.as_str().to_owned(), setup.challenges.to_string()]);
+            }
             engine
         };
         let identity = Identity {

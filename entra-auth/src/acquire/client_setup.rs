@@ -45,18 +45,21 @@ impl Setup {
 macro_rules! setup_setters {
     () => {
         /// Where tokens come from. Default: the public cloud.
+        #[inline]
         pub fn authority(mut self, authority: Authority) -> Self {
             self.setup.authority = authority;
             self
         }
 
         /// How requests are sent. Default with feature `reqwest`: `ReqwestTransport::new()`; without it there is none.
+        #[inline]
         pub fn transport(mut self, transport: Arc<dyn HttpTransport>) -> Self {
             self.setup.transport = Some(transport);
             self
         }
 
         /// What time it is. Default: [`SystemClock`](crate::SystemClock).
+        #[inline]
         pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
             self.setup.clock = clock;
             self

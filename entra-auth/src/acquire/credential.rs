@@ -1,18 +1,18 @@
 //! How a client proves who it is, and what can be renewed when that is refused.
 
-use std::time::Duration;
+use std::{fmt, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use time::OffsetDateTime;
 use url::Url;
 
 use super::{
-    assertion::{AssertionRequest, ClientAssertion, Kept},
-    certificate::Certificate,
+    assertion::ClientAssertion,
+    certificate::{Certificate, Style},
     certificate_source::CertificateSource,
-    reload::{CertificateFile, Stamp},
-    workload_identity::TokenFile,
+    reload::CertificateFile,
 };
-use crate::{AccessToken, ClientId, CorrelationId, Error, ErrorKind, Secret, TenantId};
+use crate::{ClientId, CorrelationId, Error, ErrorKind, Secret, TenantId, flight::Boxed};
 
 /// How a client proves who it is.
 ///
@@ -66,13 +66,28 @@ impl From<ClientAssertion> for ClientCredential {
 /// Signers, functions and files have this long.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// For whom, where and when a proof is needed.
+/// For whom, where, when and in which style a proof is needed.
+#[derive(Clone, Copy)]
 pub(super) struct Occasion<'a> {
     pub(super) client_id: &'a ClientId,
     pub(super) tenant: &'a TenantId,
     pub(super) endpoint: &'a Url,
     pub(super) correlation_id: &'a CorrelationId,
     pub(super) now: OffsetDateTime,
+    pub(super) style: Style,
+}
+
+/// Whoever makes assertions that prove who a client is. A trait, so that programs compile the kinds that they use and
+/// no other.
+#[async_trait]
+pub(super) trait Prover: fmt::Debug + Send + Sync {
+    /// An assertion, and with what it was made where that can be renewed.
+    async fn prove(self: Arc<Self>, occasion: Occasion<'_>) -> Result<(Secret, Option<Used>), Error>;
+
+    /// The certificate that was used last, or given first.
+    fn certificate(&self) -> Option<Certificate> {
+        None
+    }
 }
 
 /// What goes into the form.
@@ -93,52 +108,31 @@ impl ClientCredential {
     }
 
     async fn proof(&self, occasion: &Occasion<'_>) -> Result<Proof, Error> {
-        let (client_id, audience) = (occasion.client_id.as_str(), occasion.endpoint.as_str());
-        match self {
-            Self::Secret(secret) => Ok(Proof::Secret(secret.clone())),
+        let made = match self {
+            Self::Secret(secret) => return Ok(Proof::Secret(secret.clone())),
             Self::Certificate(certificate) => {
-                let assertion = certificate.assertion(client_id, audience, occasion.now).await?;
-                Ok(Proof::Assertion(assertion, None))
+                return certificate.assertion(occasion).await.map(|assertion| Proof::Assertion(assertion, None));
             }
-            Self::CertificateFile(file) => {
-                let (certificate, stamp) = file.current().await;
-                let assertion = certificate.assertion(client_id, audience, occasion.now).await?;
-                Ok(Proof::Assertion(assertion, Some(Used::File(file.clone(), stamp))))
-            }
-            Self::CertificateSource(source) => {
-                let mut certificate = source.current(occasion.now).await;
-                let mut assertion = certificate.assertion(client_id, audience, occasion.now).await;
-                // Ended, or disabled where its key is.
-                if assertion.as_ref().is_err_and(|error| !error.is_retryable())
-                    && source.is_other_than(certificate.thumbprint(), occasion.now).await
-                {
-                    certificate = source.last_good();
-                    assertion = certificate.assertion(client_id, audience, occasion.now).await;
-                }
-                let used = Used::Source(source.clone(), certificate.thumbprint().into(), occasion.now);
-                Ok(Proof::Assertion(assertion?, Some(used)))
-            }
-            Self::Assertion(assertion) => {
-                let request = AssertionRequest {
-                    client_id: occasion.client_id.clone(),
-                    tenant: occasion.tenant.clone(),
-                    token_endpoint: occasion.endpoint.clone(),
-                    correlation_id: occasion.correlation_id.clone(),
-                };
-                let (assertion, used) = assertion.get(request, occasion.now).await?;
-                Ok(Proof::Assertion(assertion, used))
-            }
+            Self::CertificateFile(file) => file.prove(*occasion),
+            Self::CertificateSource(source) => source.prove(*occasion),
+            Self::Assertion(source) => source.prove(*occasion),
+        };
+        let (assertion, used) = made.await?;
+        if assertion.is_empty() {
+            return Err(Error::new(ErrorKind::ClientCredential, "the source of client assertions gave an empty one"));
         }
+        Ok(Proof::Assertion(assertion, used))
     }
 
     /// Says in the log when a certificate ends soon or has ended.
     pub(super) fn report_end(&self, now: OffsetDateTime) {
         let certificate = match self {
-            Self::Certificate(certificate) => certificate.clone(),
+            Self::Certificate(certificate) => Some(certificate.clone()),
             Self::CertificateFile(file) => file.last_good(),
             Self::CertificateSource(source) => source.last_good(),
-            Self::Secret(_) | Self::Assertion(_) => return,
+            Self::Secret(_) | Self::Assertion(_) => None,
         };
+        let Some(certificate) = certificate else { return };
         let days = (certificate.expires_on() - now).whole_days();
         if days < 30 {
             let thumbprint = certificate.thumbprint();
@@ -152,14 +146,7 @@ impl ClientCredential {
 
 /// With what an attempt proved who the client is, where that can be renewed. It travels with the request.
 #[derive(Clone)]
-pub(super) enum Used {
-    File(CertificateFile, Stamp),
-    /// By its thumbprint, and when.
-    Source(CertificateSource, Box<str>, OffsetDateTime),
-    Kept(Kept),
-    TokenFile(TokenFile, Secret),
-    Credential(ClientAssertion, AccessToken),
-}
+pub(super) struct Used(Arc<dyn Fn() -> Boxed<'static, bool> + Send + Sync>);
 
 /// The refusals after which a credential may have been renewed meanwhile: the policy of Microsoft.Identity.Web.
 const RELOAD: [u32; 6] = [700_027, 700_024, 7_000_214, 1_000_502, 7_000_274, 7_000_277];
@@ -167,18 +154,17 @@ const RELOAD: [u32; 6] = [700_027, 700_024, 7_000_214, 1_000_502, 7_000_274, 7_0
 const NEVER: [u32; 2] = [7_000_215, 700_016];
 
 impl Used {
+    /// `is_renewed` is asked after a refusal whether another proof is there.
+    pub(super) fn new(is_renewed: impl Fn() -> Boxed<'static, bool> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(is_renewed))
+    }
+
     /// Whether another proof is there after this refusal, so that one more attempt at once makes sense.
     pub(super) async fn is_renewed_after(&self, error: &Error) -> bool {
         let codes = error.oauth().map_or(&[][..], |oauth| &oauth.error_codes);
         if !codes.iter().any(|code| RELOAD.contains(code)) || codes.iter().any(|code| NEVER.contains(code)) {
             return false;
         }
-        match self {
-            Self::File(file, stamp) => file.current().await.1 != *stamp,
-            Self::Source(source, thumbprint, now) => source.is_other_than(thumbprint, *now).await,
-            Self::Kept(kept) => kept.discard(),
-            Self::TokenFile(file, token) => file.read().await.is_ok_and(|now| now != *token),
-            Self::Credential(assertion, token) => assertion.reject(token),
-        }
+        (self.0)().await
     }
 }

@@ -157,6 +157,7 @@ impl Users {
     }
 }
 
+#[inline]
 fn read(body: &[u8], started: Instant, scopes: &Scopes) -> Option<DeviceCode> {
     let answer = Started::read(body).ok()?;
     let verification_uri = Url::parse(&answer.verification_uri).ok().filter(is_https_or_loopback)?;
@@ -185,6 +186,7 @@ fn expired() -> Error {
 }
 
 /// What Entra said, under the kind that the grant's own error codes mean.
+#[inline]
 fn again(error: &Error, kind: ErrorKind, text: &'static str) -> Error {
     error.oauth().cloned().into_iter().fold(Error::new(kind, text), Error::with_oauth)
 }

@@ -122,6 +122,7 @@ impl Downstream {
 }
 
 /// The error with the step-up that the user's next sign-in must satisfy.
+#[inline]
 fn with_challenge(error: Error, claims: &ClaimsChallenge) -> Error {
     if error.claims_challenge().is_some() {
         return error;
@@ -135,11 +136,13 @@ fn with_challenge(error: Error, claims: &ClaimsChallenge) -> Error {
 }
 
 /// Stands for the members of an answer that Entra was not asked for.
+#[inline]
 fn no_answer() -> OAuthError {
     OAuthError { status: 401, error: "insufficient_claims".to_owned(), ..OAuthError::default() }
 }
 
 impl fmt::Debug for Downstream {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Downstream")
             .field("credential", &self.credential)

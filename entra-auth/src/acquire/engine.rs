@@ -43,7 +43,7 @@ pub(super) struct Engine {
     pub(super) accounts: Accounts,
     /// What other processes share with this one.
     #[cfg(feature = "validate")]
-    pub(super) second_level: Option<SecondLevel>,
+    pub(super) second_level: Option<Box<dyn SecondLevel>>,
     pub(super) cache: TokenCache,
     flights: Flights<FlightKey, Result<AccessToken, Error>>,
     parallel: Semaphore,
@@ -355,6 +355,7 @@ impl Engine {
 #[cfg(feature = "validate")]
 impl Engine {
     /// Keeps a token that came by another way than [`Engine::token`], unless the user signed out since `epoch`.
+    #[inline]
     pub(super) fn adopt(&self, key: &CacheKey, token: &AccessToken, epoch: u64) -> Result<(), Error> {
         match self.cache.store(key, token, self.clock.now(), &|| self.epoch(key) == epoch) {
             true => Ok(()),
@@ -363,6 +364,7 @@ impl Engine {
     }
 
     /// Forgets every token of a user, and lets no fetch under way bring one back.
+    #[inline]
     pub(super) fn forget_user(&self, user: &crate::UserKey) {
         // In this order: what is stored before the second step is found by it, what is stored after it knows the first.
         // A flight that began between the two may have found an old token; after the third nobody boards it.
@@ -372,6 +374,7 @@ impl Engine {
     }
 
     /// Forgets failures remembered for a user, who has just mended what was wrong.
+    #[inline]
     pub(super) fn forgive(&self, user: &crate::UserKey) {
         self.cache.forgive(user);
     }
@@ -423,6 +426,7 @@ fn report(result: &'static str, scopes: &Scopes) {
 }
 
 impl fmt::Debug for Engine {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine").field("transport", &self.transport).finish_non_exhaustive()
     }

@@ -20,6 +20,7 @@ pub(super) enum Links {
 }
 
 /// Reads a whole file of at most `limit` bytes. `what` names it in errors, such as "certificate file".
+#[inline]
 pub(super) fn read(path: &Path, limit: u64, links: Links, what: &str) -> Result<Zeroizing<Vec<u8>>, BuildError> {
     // A projected volume swaps its folder while we look: what has just gone is there again under the same path.
     let mut result = attempt(path, limit, links);
@@ -68,6 +69,7 @@ impl From<io::Error> for Refusal {
     }
 }
 
+#[inline]
 fn attempt(path: &Path, limit: u64, links: Links) -> Result<Zeroizing<Vec<u8>>, Refusal> {
     let real = fs::canonicalize(path)?;
     if links == Links::SameFolder {

@@ -24,6 +24,7 @@ pub(crate) struct HostTokens {
 }
 
 impl HostTokens {
+    #[inline]
     pub(crate) fn new(clock: Arc<dyn Clock>, limit: Duration) -> Self {
         Self { clock, limit, cache: TokenCache::new(LIMIT), flights: Flights::default() }
     }
@@ -66,6 +67,7 @@ impl HostTokens {
     }
 
     /// The token kept for a request, if it is good.
+    #[inline]
     pub(crate) fn kept(&self, request: &TokenRequest) -> Option<AccessToken> {
         match self.cache.look(&key(request), self.clock.now(), None) {
             Look::Fresh(token) | Look::Aging(token) => Some(token),
@@ -73,6 +75,7 @@ impl HostTokens {
         }
     }
 
+    #[inline]
     fn fetch(
         self: &Arc<Self>,
         flight: FlightKey,
@@ -111,10 +114,12 @@ impl HostTokens {
     }
 }
 
+#[inline]
 fn key(request: &TokenRequest) -> CacheKey {
     CacheKey::new(request.tenant.clone(), Subject::Machine, request.scopes.clone(), request.parameters.digest())
 }
 
+#[inline]
 fn report(result: &'static str, request: &TokenRequest) {
     let scopes = request.scopes.as_str();
     tracing::debug!(name: "entra.token.cache", result, scopes, "token cache");

@@ -23,6 +23,7 @@ impl SessionKey {
     /// # Errors
     ///
     /// [`ErrorKind::Configuration`] when the system gives no random numbers.
+    #[inline]
     pub fn random() -> Result<Self, Error> {
         random_text().map(Self)
     }
@@ -38,6 +39,7 @@ impl SessionKey {
         &self.0
     }
 
+    #[inline]
     fn holder(&self, user: &UserKey) -> Holder {
         Holder { user: user.clone(), session: Some(super::sha256(self.0.expose().as_bytes())) }
     }
@@ -132,6 +134,7 @@ impl ConfidentialClient {
     /// The credential of a long-running process that was started here. An unknown one gives
     /// [`ErrorKind::Reauthenticate`].
     #[must_use]
+    #[inline]
     pub fn long_running(&self, user: &UserKey, session: &SessionKey) -> AccountCredential {
         let inner = self.inner();
         let party = Party::Confidential(Arc::clone(&inner.identity));
@@ -140,6 +143,7 @@ impl ConfidentialClient {
 
     /// Ends a long-running process and forgets its tokens; `true` when there was one.
     #[allow(clippy::must_use_candidate)] // whether there was one seldom matters
+    #[inline]
     pub fn stop_long_running(&self, user: &UserKey, session: &SessionKey) -> bool {
         let engine = &self.inner().engine;
         let holder = session.holder(user);

@@ -90,11 +90,13 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     hash
 }
 
+#[inline]
 fn too_many_scopes(error: crate::InvalidScopes) -> crate::Error {
     crate::Error::new(crate::ErrorKind::Configuration, "the scopes are too many").with_source(error)
 }
 
 /// 128 unpredictable bits in the form of a version 4 UUID, for assertion ids; `None` when the system has none to give.
+#[inline]
 fn random_id() -> Option<String> {
     let mut bytes = [0_u8; 16];
     aws_lc_rs::rand::fill(&mut bytes).ok()?;

@@ -111,12 +111,14 @@ impl Grant for Exchange {
         self.identity.request(self.assertion.user_key().tenant(), form, claims, id).await
     }
 
+    #[inline]
     fn finish(&self, token: AccessToken) -> Result<AccessToken, Error> {
         capped(token, self.assertion.expires_on(), self.clock.now())
     }
 }
 
 /// The token with a life that ends with the assertion's at the latest.
+#[inline]
 pub(super) fn capped(token: AccessToken, end: OffsetDateTime, now: OffsetDateTime) -> Result<AccessToken, Error> {
     if token.expires_on() <= end {
         return Ok(token);
@@ -127,6 +129,7 @@ pub(super) fn capped(token: AccessToken, end: OffsetDateTime, now: OffsetDateTim
 }
 
 impl fmt::Debug for OnBehalfOf {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OnBehalfOf").field("client", &self.client).finish_non_exhaustive()
     }

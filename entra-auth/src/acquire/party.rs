@@ -44,6 +44,7 @@ impl Party {
     }
 
     /// The `claims` parameter, when there is one.
+    #[inline]
     pub(super) fn claims(&self, claims: Option<&ClaimsChallenge>) -> Option<String> {
         let challenges = match self {
             Self::Confidential(identity) => identity.challenges(),
@@ -71,6 +72,7 @@ impl Party {
     }
 
     /// An endpoint beside the token endpoint, such as `authorize`. Never a regional one: those know no users.
+    #[inline]
     pub(super) fn endpoint(&self, tenant: &TenantId, name: &str) -> Url {
         let mut url = self.authority().assertion_audience(tenant);
         if let Ok(mut path) = url.path_segments_mut() {
@@ -84,11 +86,13 @@ impl Party {
 const SIGN_IN_SCOPES: [&str; 3] = ["offline_access", "openid", "profile"];
 
 /// What goes on the wire when a user's identity and a refresh token are wanted too.
+#[inline]
 pub(super) fn with_sign_in_scopes(scopes: &Scopes) -> Result<Scopes, Error> {
     Scopes::new(scopes.iter().chain(SIGN_IN_SCOPES)).map_err(super::too_many_scopes)
 }
 
 /// What is asked of a resource; `None` when the sign-in itself is all that is asked for.
+#[inline]
 pub(super) fn resource_scopes(scopes: &Scopes) -> Option<Scopes> {
     let is_sign_in = |scope: &str| SIGN_IN_SCOPES.iter().chain(&["email"]).any(|own| own.eq_ignore_ascii_case(scope));
     Scopes::new(scopes.iter().filter(|scope| !is_sign_in(scope))).ok()

@@ -5,6 +5,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use crate::{Error, ErrorKind, Secret};
 
 /// 256 unpredictable bits as 43 characters of base64url: a verifier, a state, a nonce.
+#[inline]
 pub(super) fn random_text() -> Result<Secret, Error> {
     let mut bytes = zeroize::Zeroizing::new([0_u8; 32]);
     aws_lc_rs::rand::fill(&mut *bytes)
@@ -14,6 +15,7 @@ pub(super) fn random_text() -> Result<Secret, Error> {
 
 /// The `code_challenge` of a verifier.
 #[cfg(feature = "validate")]
+#[inline]
 pub(super) fn challenge_of(verifier: &Secret) -> String {
     URL_SAFE_NO_PAD.encode(super::sha256(verifier.expose().as_bytes()))
 }

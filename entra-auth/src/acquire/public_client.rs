@@ -42,6 +42,7 @@ pub struct PublicClient {
 
 impl PublicClient {
     /// Starts with what has no default: tenant and client id.
+    #[inline]
     pub fn builder(tenant: TenantId, client_id: ClientId) -> PublicClientBuilder {
         PublicClientBuilder { tenant, client_id, setup: Setup::default() }
     }
@@ -61,6 +62,7 @@ impl PublicClient {
 }
 
 impl fmt::Debug for PublicClient {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PublicClient")
             .field("authority", &self.identity.authority)
@@ -87,6 +89,7 @@ impl PublicClientBuilder {
     /// # Errors
     ///
     /// When no transport was given and none is built in.
+    #[inline]
     pub fn build(self) -> Result<PublicClient, BuildError> {
         let setup = self.setup;
         let engine = setup.engine(4 << 20)?;

@@ -18,6 +18,7 @@ pub(super) struct Question(Flights<(), ()>);
 impl Question {
     /// Waits for the question that is under way, or else asks it, for 3 s at the most. Who asks keeps what it learns, so
     /// that the answer comes too when nobody waits for it any more.
+    #[inline]
     pub(super) async fn ask(&self, ask: impl FnOnce() -> Boxed<'static, ()>) {
         // How it ended does not matter here: what there is afterwards is used.
         let _ = timeout(PATIENCE, self.0.join(&(), LONGEST, ask)).await;

@@ -6,15 +6,20 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use async_trait::async_trait;
 use aws_lc_rs::digest::{Context, SHA256};
 use zeroize::Zeroizing;
 
 use super::{
-    certificate::Certificate,
+    certificate::{Certificate, Style},
+    credential::{Occasion, Prover, Used},
     file::{self, Links},
     question::Question,
 };
-use crate::{BuildError, Error, ErrorKind, Secret, flight::blocking};
+use crate::{
+    BuildError, Error, ErrorKind, Secret,
+    flight::{Boxed, blocking},
+};
 
 /// Key and chain are never larger.
 const MAX_BYTES: u64 = 256 << 10;
@@ -44,9 +49,8 @@ const MAX_BYTES: u64 = 256 << 10;
 /// ```
 #[derive(Clone)]
 pub struct CertificateFile {
-    watched: Arc<Watched>,
-    send_chain: bool,
-    ad_fs: bool,
+    watched: Arc<dyn Prover>,
+    style: Style,
 }
 
 struct Watched {
@@ -66,7 +70,7 @@ struct State {
 
 /// The SHA-256 of what a file held; `None` when it could not be read.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp(Option<[u8; 32]>);
+struct Stamp(Option<[u8; 32]>);
 
 impl CertificateFile {
     /// Opens a PEM file that holds key and certificate, as [`Certificate::from_pem`] takes it.
@@ -100,50 +104,71 @@ impl CertificateFile {
         Self::watch(vec![path.as_ref().to_owned()], Some(password))
     }
 
+    #[inline]
     fn watch(paths: Vec<PathBuf>, password: Option<Secret>) -> Result<Self, BuildError> {
         let content = read(&paths)?;
         let good = parse(&content, password.as_ref())?;
         let state = Mutex::new(State { good, stamp: Stamp::of(&content), bad: None });
         let watched = Watched { paths, password, state, question: Question::default() };
-        Ok(Self { watched: Arc::new(watched), send_chain: false, ad_fs: false })
+        Ok(Self { watched: Arc::new(watched), style: Style::default() })
     }
 
     /// Sends the chain along; see [`Certificate::send_chain`].
     #[must_use]
     pub const fn send_chain(mut self) -> Self {
-        self.send_chain = true;
+        self.style.send_chain = true;
         self
     }
 
     /// Signs the way AD FS wants it; see [`Certificate::for_ad_fs`].
     #[must_use]
     pub const fn for_ad_fs(mut self) -> Self {
-        self.ad_fs = true;
+        self.style.ad_fs = true;
         self
     }
 
     /// The certificate that was used last, or read first.
-    pub(super) fn last_good(&self) -> Certificate {
-        self.dressed(self.watched.lock().good.clone())
+    pub(super) fn last_good(&self) -> Option<Certificate> {
+        self.watched.certificate()
     }
 
-    /// The certificate that the file holds now, or the last good one.
-    pub(super) async fn current(&self) -> (Certificate, Stamp) {
-        let watched = Arc::clone(&self.watched);
-        self.watched.question.ask(|| Box::pin(async move { watched.refresh().await })).await;
-        let state = self.watched.lock();
-        (self.dressed(state.good.clone()), state.stamp)
+    pub(super) fn prove<'a>(&self, occasion: Occasion<'a>) -> Boxed<'a, Result<(Secret, Option<Used>), Error>> {
+        Arc::clone(&self.watched).prove(Occasion { style: self.style, ..occasion })
+    }
+}
+
+#[async_trait]
+impl Prover for Watched {
+    #[inline]
+    async fn prove(self: Arc<Self>, occasion: Occasion<'_>) -> Result<(Secret, Option<Used>), Error> {
+        let (certificate, stamp) = self.current().await;
+        let assertion = certificate.assertion(&occasion).await?;
+        let used = Used::new(move || {
+            let watched = Arc::clone(&self);
+            Box::pin(async move { watched.current().await.1 != stamp })
+        });
+        Ok((assertion, Some(used)))
     }
 
-    fn dressed(&self, certificate: Certificate) -> Certificate {
-        let certificate = if self.send_chain { certificate.send_chain() } else { certificate };
-        if self.ad_fs { certificate.for_ad_fs() } else { certificate }
+    #[inline]
+    fn certificate(&self) -> Option<Certificate> {
+        Some(self.lock().good.clone())
     }
 }
 
 impl Watched {
+    /// The certificate that the file holds now, or the last good one.
+    #[inline]
+    async fn current(self: &Arc<Self>) -> (Certificate, Stamp) {
+        let watched = Arc::clone(self);
+        self.question.ask(|| Box::pin(async move { watched.refresh().await })).await;
+        let state = self.lock();
+        (state.good.clone(), state.stamp)
+    }
+
     /// Looks at the file. What was seen is kept here and not by the thread that reads: one that was given up must not
     /// put an older certificate back.
+    #[inline]
     async fn refresh(self: Arc<Self>) {
         let watched = Arc::clone(&self);
         // A file system can be slow, and a password takes time on purpose.
@@ -172,6 +197,7 @@ impl Watched {
     }
 
     /// What the file holds now; without the certificate when it is in a state that is known.
+    #[inline]
     fn look(&self) -> (Stamp, Option<Result<Certificate, BuildError>>) {
         let content = read(&self.paths);
         let stamp = content.as_ref().map_or(Stamp(None), |content| Stamp::of(content));
@@ -183,12 +209,14 @@ impl Watched {
         (stamp, (!is_known).then(parse))
     }
 
+    #[inline]
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Stamp {
+    #[inline]
     fn of(content: &[u8]) -> Self {
         let mut context = Context::new(&SHA256);
         context.update(content);
@@ -197,6 +225,7 @@ impl Stamp {
 }
 
 /// All files, one after the other.
+#[inline]
 fn read(paths: &[PathBuf]) -> Result<Zeroizing<Vec<u8>>, BuildError> {
     let parts: Vec<_> = paths
         .iter()
@@ -213,6 +242,7 @@ fn read(paths: &[PathBuf]) -> Result<Zeroizing<Vec<u8>>, BuildError> {
 }
 
 #[cfg(feature = "pfx")]
+#[inline]
 fn parse(content: &[u8], password: Option<&Secret>) -> Result<Certificate, BuildError> {
     match password {
         Some(password) if content.windows(11).any(|window| window == b"-----BEGIN ") => {
@@ -224,20 +254,29 @@ fn parse(content: &[u8], password: Option<&Secret>) -> Result<Certificate, Build
 }
 
 #[cfg(not(feature = "pfx"))]
+#[inline]
 fn parse(content: &[u8], _: Option<&Secret>) -> Result<Certificate, BuildError> {
     Certificate::from_pem(content)
 }
 
 /// What a broken file means for a token request.
+#[inline]
 pub(super) fn unusable(error: BuildError) -> Error {
     Error::new(ErrorKind::ClientCredential, error.to_string()).with_source(error)
 }
 
 impl fmt::Debug for CertificateFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.watched.fmt(f)
+    }
+}
+
+impl fmt::Debug for Watched {
+    #[inline]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CertificateFile")
-            .field("paths", &self.watched.paths)
-            .field("certificate", &self.watched.lock().good)
+            .field("paths", &self.paths)
+            .field("certificate", &self.lock().good)
             .finish_non_exhaustive()
     }
 }

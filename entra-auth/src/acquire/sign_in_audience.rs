@@ -25,6 +25,7 @@ const CONSUMERS: &str = "consumers";
 
 impl SignInAudience {
     /// What stands in the path.
+    #[inline]
     pub(super) fn into_segment(self) -> TenantId {
         match self {
             Self::Tenant(tenant) => tenant,
@@ -35,6 +36,7 @@ impl SignInAudience {
     }
 
     /// From what stood in the path.
+    #[inline]
     pub(super) fn of_segment(text: &str) -> Option<Self> {
         match text {
             ORGANIZATIONS => Some(Self::Organizations),

@@ -37,6 +37,7 @@ pub struct SignRequest {
 }
 
 impl SignRequest {
+    #[inline]
     pub(super) fn new(algorithm: SignatureAlgorithm, input: Bytes) -> Self {
         let mut sha256 = [0; 32];
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &input);
@@ -64,6 +65,7 @@ impl SignRequest {
 }
 
 impl fmt::Debug for SignRequest {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SignRequest").field("algorithm", &self.algorithm).finish_non_exhaustive()
     }
@@ -85,6 +87,7 @@ impl Signer {
         Self(Arc::new(move |request| Box::pin(sign(request))))
     }
 
+    #[inline]
     pub(super) async fn sign(&self, request: SignRequest) -> Result<Vec<u8>, Error> {
         (self.0)(request).await
     }

@@ -244,12 +244,14 @@ pub(super) struct First<'a> {
     pub(super) nonce: Option<&'a Secret>,
 }
 
+#[inline]
 fn names(id_token: &IdToken) -> Names {
     let display = id_token.untrusted_display();
     Names { name: display.name.map(Into::into), username: display.username.map(Into::into) }
 }
 
 /// `any_tenant`: whether the sign-in was open to users of tenants that the policy does not let in.
+#[inline]
 fn refused_id_token(error: TokenError, any_tenant: bool) -> Error {
     let (kind, text) = match error.is_retryable() {
         true => (ErrorKind::Transport, "the keys for the id token are not at hand"),

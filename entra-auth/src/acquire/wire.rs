@@ -3,7 +3,10 @@
 use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use http::{
+    HeaderMap, Request, StatusCode,
+    header::{self, HeaderName},
+};
 use time::OffsetDateTime;
 use url::{Url, form_urlencoded};
 
@@ -30,12 +33,12 @@ pub(super) fn extend<'a>(form: &mut Form<'a>, parameters: &'a ExtraParameters) {
 pub(super) fn encode(endpoint: &Url, form: &Form<'_>, id: &CorrelationId) -> Result<Request<Body>, Error> {
     let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
     Request::post(endpoint.as_str())
-        .header(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"))
-        .header(header::ACCEPT, HeaderValue::from_static("application/json"))
-        .header("client-request-id", id.as_str())
-        .header("return-client-request-id", HeaderValue::from_static("true"))
-        .header("x-client-sku", HeaderValue::from_static("entra-auth"))
-        .header("x-client-ver", HeaderValue::from_static(env!("CARGO_PKG_VERSION")))
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .header(header::ACCEPT, "application/json")
+        .header(HeaderName::from_static("client-request-id"), id.as_str())
+        .header(HeaderName::from_static("return-client-request-id"), "true")
+        .header(HeaderName::from_static("x-client-sku"), "entra-auth")
+        .header(HeaderName::from_static("x-client-ver"), env!("CARGO_PKG_VERSION"))
         .body(Body::from(body))
         .map_err(|_| Error::new(ErrorKind::Configuration, "the token endpoint is no address a request can go to"))
 }

@@ -2,11 +2,13 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use async_trait::async_trait;
 use zeroize::Zeroizing;
 
 use super::{
     assertion::ClientAssertion,
     client::{ConfidentialClient, ConfidentialClientBuilder},
+    credential::{Occasion, Prover, Used},
     file::{self, Links},
     reload::unusable,
 };
@@ -56,31 +58,35 @@ impl WorkloadIdentity {
     }
 
     /// The client for these settings, still to be completed.
+    #[inline]
     pub fn client(self) -> ConfidentialClientBuilder {
         ConfidentialClient::builder(self.tenant, self.client_id, self.assertion).authority(self.authority)
     }
 }
 
 /// A file that holds a token and is rewritten before the token ends, so it is read for each request.
-#[derive(Clone, Debug)]
-pub(super) struct TokenFile(Arc<PathBuf>);
+#[derive(Debug)]
+pub(super) struct TokenFile(PathBuf);
 
 impl TokenFile {
     /// Looks at the file once, so that a wrong path is found at the start.
+    #[inline]
     pub(super) fn open(path: PathBuf) -> Result<Self, BuildError> {
-        let file = Self(Arc::new(path));
+        let file = Self(path);
         file.read_now()?;
         Ok(file)
     }
 
-    pub(super) async fn read(&self) -> Result<Secret, Error> {
-        let file = self.clone();
+    #[inline]
+    async fn read(self: &Arc<Self>) -> Result<Secret, Error> {
+        let file = Arc::clone(self);
         blocking(move || file.read_now())
             .await
             .ok_or_else(|| Error::new(ErrorKind::ClientCredential, "the token file was not read"))?
             .map_err(unusable)
     }
 
+    #[inline]
     fn read_now(&self) -> Result<Secret, BuildError> {
         let content = file::read(&self.0, MAX_BYTES, Links::SameFolder, "token file")?;
         let text = std::str::from_utf8(&content).map(str::trim).unwrap_or_default();
@@ -92,5 +98,19 @@ impl TokenFile {
             )));
         }
         Ok(Secret::new(Zeroizing::new(text.to_owned()).as_str()))
+    }
+}
+
+#[async_trait]
+impl Prover for TokenFile {
+    #[inline]
+    async fn prove(self: Arc<Self>, _: Occasion<'_>) -> Result<(Secret, Option<Used>), Error> {
+        let token = self.read().await?;
+        let refused = token.clone();
+        let used = Used::new(move || {
+            let (file, refused) = (Arc::clone(&self), refused.clone());
+            Box::pin(async move { file.read().await.is_ok_and(|now| now != refused) })
+        });
+        Ok((token, Some(used)))
     }
 }

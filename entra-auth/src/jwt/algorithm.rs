@@ -83,6 +83,7 @@ impl Algorithm {
 }
 
 impl fmt::Display for Algorithm {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

@@ -41,6 +41,7 @@ impl Claims {
     /// # Errors
     ///
     /// [`TokenErrorKind::MalformedClaim`] when it is anything else.
+    #[inline]
     pub fn strings(&self, name: &str) -> Result<Option<Vec<String>>, TokenError> {
         let Some(json) = self.0.json(name) else { return Ok(None) };
         serde_json::from_str(json).map(Some).map_err(|_| malformed())
@@ -61,6 +62,7 @@ impl Claims {
     /// # Errors
     ///
     /// [`TokenErrorKind::MissingClaim`], or [`TokenErrorKind::MalformedClaim`] as [`Claims::numeric_date`].
+    #[inline]
     pub fn required_numeric_date(&self, name: &str) -> Result<OffsetDateTime, TokenError> {
         self.numeric_date(name)?.ok_or_else(|| TokenErrorKind::MissingClaim.into())
     }
@@ -71,6 +73,7 @@ impl Claims {
     ///
     /// [`TokenErrorKind::MissingClaim`], or [`TokenErrorKind::MalformedClaim`] for any other form, several audiences
     /// included.
+    #[inline]
     pub fn audience(&self) -> Result<&str, TokenError> {
         let text = self.0.text("aud").ok_or(TokenErrorKind::MissingClaim)?;
         text.or_else(|| self.0.only_text("aud")).ok_or_else(malformed)
@@ -78,6 +81,7 @@ impl Claims {
 
     /// A claim as it was sent.
     #[must_use]
+    #[inline]
     pub fn raw(&self, name: &str) -> Option<&RawValue> {
         self.0.raw(name)
     }
@@ -132,6 +136,7 @@ impl Claims {
 }
 
 impl fmt::Debug for Claims {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Claims({})", self.0.len())
     }

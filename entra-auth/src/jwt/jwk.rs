@@ -99,19 +99,23 @@ impl SigningKey {
             "EC" => Material::ec(jwk.crv.as_deref()?, &jwk.x?, &jwk.y?)?,
             _ => return None,
         };
-        let parsed = algorithms.into_iter().map(|algorithm| Some((algorithm, material.parse(algorithm)?)));
+        let mut parsed = Vec::with_capacity(algorithms.len());
+        for algorithm in algorithms {
+            parsed.push((algorithm, material.parse(algorithm)?));
+        }
         Some(Self {
             kid: jwk.kid.into(),
             issuer: jwk.issuer.map(Into::into),
             cloud_instance_name: jwk.cloud_instance_name.map(Into::into),
             endorsements: jwk.endorsements.unwrap_or_default().into(),
-            parsed: parsed.collect::<Option<_>>()?,
+            parsed: parsed.into(),
             fingerprint: sha256(json),
         })
     }
 }
 
 impl fmt::Debug for SigningKey {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SigningKey")
             .field("kid", &self.kid)
@@ -133,8 +137,12 @@ pub(super) fn parse_jwks(json: &[u8]) -> Result<Keys, KeyError> {
     let list = Document::read(json).and_then(|document| document.required("keys"));
     let list: Vec<&RawValue> = list.map_err(|_| KeyErrorKind::Malformed)?;
     let mut keys = Keys::new();
-    for key in list.into_iter().take(MAX_KEYS).filter_map(|raw| SigningKey::from_jwk(raw.get())) {
-        keys.entry(key.kid.clone()).or_insert_with(|| Arc::new(key));
+    for raw in list.into_iter().take(MAX_KEYS) {
+        if let Some(key) = SigningKey::from_jwk(raw.get())
+            && !keys.contains_key(&key.kid)
+        {
+            keys.insert(key.kid.clone(), Arc::new(key));
+        }
     }
     if keys.is_empty() { Err(KeyErrorKind::Malformed.into()) } else { Ok(keys) }
 }

@@ -238,6 +238,7 @@ impl JwksClientBuilder {
 }
 
 impl fmt::Debug for JwksClientBuilder {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JwksClientBuilder")
             .field("host", &self.metadata_url.host_str())

@@ -141,6 +141,7 @@ impl StaticKeys {
     /// # Errors
     ///
     /// [`KeyErrorKind::Malformed`] when this is no key document or no key in it is usable. The developer.
+    #[inline]
     pub fn from_jwks(json: &[u8]) -> Result<Self, KeyError> {
         jwk::parse_jwks(json).map(|keys| Self(Arc::new(keys)))
     }
@@ -159,6 +160,7 @@ impl KeySource for StaticKeys {
 }
 
 impl Debug for StaticKeys {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
     }

@@ -82,6 +82,7 @@ impl TokenTimes {
 
     /// `iat`: when the token was issued.
     #[must_use]
+    #[inline]
     pub fn issued_at(&self) -> Option<OffsetDateTime> {
         self.issued_at.map(date)
     }
@@ -119,6 +120,7 @@ impl TokenTimes {
     }
 
     /// Judges how long ago the token was issued; `iat` must be there.
+    #[inline]
     pub(crate) fn check_age(&self, now: OffsetDateTime, max_age: Duration, leeway: Duration) -> Result<(), TokenError> {
         let issued_at = self.issued_at.ok_or(TokenErrorKind::MissingClaim)?;
         let age = now.unix_timestamp_nanos() - nanos(issued_at);

@@ -149,13 +149,12 @@ impl Issuer {
         let request = Request::get(url.as_str()).header(ACCEPT, "application/json").extension(Deadline(deadline));
         let request = request.body(Body::empty()).map_err(|_| Failure::from(TransportErrorKind::Other))?;
         let exchange = async {
-            let response = self.transport.send(request).await?;
-            let (status, headers) = (response.status(), response.headers().clone());
-            let body = match status {
-                StatusCode::OK => response.into_body().collect(limit).await?,
+            let (head, body) = self.transport.send(request).await?.into_parts();
+            let body = match head.status {
+                StatusCode::OK => body.collect(limit).await?,
                 _ => Bytes::new(),
             };
-            Ok::<_, TransportError>((status, headers, body))
+            Ok::<_, TransportError>((head.status, head.headers, body))
         };
         match timeout_at(deadline, exchange).await {
             Ok(Ok((StatusCode::OK, _, body))) => Ok(body),

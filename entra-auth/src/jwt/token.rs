@@ -122,7 +122,7 @@ impl<'a> Parts<'a> {
         }
         let (signing_input, signature) = token.rsplit_once('.').ok_or(MALFORMED)?;
         let (header, payload) = signing_input.split_once('.').ok_or(MALFORMED)?;
-        if payload.contains('.') {
+        if payload.as_bytes().contains(&b'.') {
             return Err(MALFORMED.into());
         }
         Ok(Self { signing_input, header, payload, signature })
@@ -141,6 +141,7 @@ pub(super) fn sha256(text: &str) -> [u8; 32] {
 }
 
 impl fmt::Debug for UnverifiedToken<'_> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UnverifiedToken").field("algorithm", &self.header.algorithm).finish_non_exhaustive()
     }
@@ -181,6 +182,7 @@ impl VerifiedJwt {
 
     /// The claims, to keep.
     #[must_use]
+    #[inline]
     pub fn into_claims(self) -> Claims {
         self.claims
     }
@@ -193,6 +195,7 @@ impl VerifiedJwt {
 }
 
 impl fmt::Debug for VerifiedJwt {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VerifiedJwt").field("kid", &self.key.kid()).finish_non_exhaustive()
     }

@@ -33,6 +33,7 @@ impl Ladder {
 
     /// The pause before the next attempt; `None` when there shall be none. `status` is `None` when no answer came, and
     /// `spent` is the time since the first attempt.
+    #[inline]
     pub(super) fn next(
         &mut self,
         status: Option<StatusCode>,

@@ -96,6 +96,7 @@ impl Key {
 
 /// Shows the namespace only: the rest can hold user ids.
 impl fmt::Debug for Partition {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Partition({}/…)", self.namespace.name)
     }
@@ -103,6 +104,7 @@ impl fmt::Debug for Partition {
 
 /// Shows the namespace only: the rest can hold user ids.
 impl fmt::Debug for Key {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Key({}/…)", self.partition.namespace.name)
     }

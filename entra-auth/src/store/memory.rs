@@ -71,6 +71,7 @@ struct Entry {
 impl MemoryStore {
     /// An empty store.
     #[must_use]
+    #[inline]
     pub fn new(limits: MemoryLimits) -> Self {
         Self { limits, state: Mutex::default() }
     }
@@ -160,8 +161,12 @@ impl State {
     /// Drops the dead, then rebuildable records, until `more` bytes fit. The record about to be replaced is spared.
     fn make_room(&mut self, more: usize, limit: usize, spare: &Key) -> bool {
         let now = Instant::now();
-        let dead: Vec<Key> = self.deaths.range(..(now, u64::MAX)).map(|(_, key)| key.clone()).collect();
-        dead.iter().for_each(|key| self.forget(key));
+        while let Some(((dies, _), key)) = self.deaths.first_key_value()
+            && *dies <= now
+        {
+            let key = key.clone();
+            self.forget(&key);
+        }
         while self.bytes + more > limit {
             let next = self.deaths.values().find(|key| !key.partition().namespace().is_precious() && *key != spare);
             let Some(key) = next.cloned() else {

@@ -75,6 +75,7 @@ pub struct Record {
 }
 
 impl fmt::Debug for Record {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Record").field("bytes", &self.value.len()).field("version", &self.version).finish()
     }

@@ -84,6 +84,7 @@ impl UserAssertion {
 }
 
 impl fmt::Debug for UserAssertion {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UserAssertion").field("expires_on", &self.expires_on).finish_non_exhaustive()
     }

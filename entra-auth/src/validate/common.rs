@@ -27,10 +27,12 @@ pub(super) struct Ground {
 
 impl Ground {
     /// Tenant and issuer, before the signature: they choose the key.
+    #[inline]
     pub(super) fn judge_issuer(&self, claims: &Claims) -> Result<Issued, TokenError> {
         self.issuers.judge(claims)
     }
 
+    #[inline]
     pub(super) fn judge_times(&self, claims: &Claims, now: OffsetDateTime) -> Result<TokenTimes, TokenError> {
         let times = claims.times()?;
         times.check(now, self.lifetime)?;
@@ -58,6 +60,7 @@ pub(super) struct Setup {
 }
 
 impl Setup {
+    #[inline]
     pub(super) fn new(authority: Authority, policy: TenantPolicy) -> Self {
         Self {
             authority,
@@ -70,6 +73,7 @@ impl Setup {
         }
     }
 
+    #[inline]
     pub(super) fn build(self) -> Result<Ground, BuildError> {
         let issuers = Issuers { authority: self.authority, v1_issuer: self.v1_issuer, policy: self.policy };
         issuers.check()?;
@@ -85,18 +89,21 @@ impl Setup {
 macro_rules! setup_setters {
     () => {
         /// Where the keys come from. Default: [`TenantKeys`](crate::TenantKeys) of this authority and policy.
+        #[inline]
         pub fn keys(mut self, keys: Arc<dyn KeySource>) -> Self {
             self.setup.keys = Some(keys);
             self
         }
 
         /// How the default keys are fetched. Default: `ReqwestTransport`, with feature `reqwest`.
+        #[inline]
         pub fn transport(mut self, transport: Arc<dyn HttpTransport>) -> Self {
             self.setup.transport = Some(transport);
             self
         }
 
         /// The clock that lifetimes are judged by. Default [`SystemClock`](crate::SystemClock).
+        #[inline]
         pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
             self.setup.clock = clock;
             self
@@ -106,6 +113,7 @@ macro_rules! setup_setters {
         /// hours. Long-lived tokens of clients that handle claims challenges can reach 28 hours. A [`Duration`] sets the
         /// difference alone. A token has ended at the very moment `exp` plus the difference
         /// ([`TokenTimes::check`](crate::TokenTimes::check)).
+        #[inline]
         pub fn lifetime(mut self, lifetime: impl Into<Lifetime>) -> Self {
             self.setup.lifetime = lifetime.into();
             self

@@ -214,6 +214,7 @@ impl Inner {
 }
 
 /// What a page of Graph means. Its text is never shown: it names people and objects.
+#[inline]
 fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8], now: OffsetDateTime) -> Result<Answer, Error> {
     let kind = match status.as_u16() {
         200 => {
@@ -237,6 +238,7 @@ fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8], now: OffsetDateTi
     Err(Error::new(kind, message).with_retry_after(retry_after(headers, now)))
 }
 
+#[inline]
 fn code_of(body: &[u8]) -> Option<String> {
     let error: Document<'_> = Document::read(body).ok()?.required("error").ok()?;
     error.required("code").ok()
@@ -368,6 +370,7 @@ impl Step {
     }
 }
 
+#[inline]
 fn address(inner: &Inner, user: &UserKey, end: &[&str]) -> Result<Url, Error> {
     let mut url = inner.graph.clone();
     url.path_segments_mut()

@@ -75,6 +75,7 @@ impl IdTokenValidator {
     }
 }
 
+#[inline]
 fn note(error: TokenError) -> TokenError {
     tracing::info!(event.name = "token.validation_failed", rule = error.kind().as_str(), "id token refused");
     error
@@ -140,6 +141,7 @@ impl Inner {
     }
 }
 
+#[inline]
 fn judge_nonce(claims: &Claims, sent: Option<&Secret>) -> Result<(), TokenError> {
     let same = match (claims.string("nonce")?, sent) {
         // An empty one was never made by chance: it would match whatever forgot to send one.
@@ -328,6 +330,7 @@ impl IdToken {
     }
 }
 
+#[inline]
 fn check_half_hash(claim: Option<&str>, text: &str) -> Result<(), TokenError> {
     match claim {
         Some(hash) if !bool::from(hash.as_bytes().ct_eq(half_hash(text).as_bytes())) => {
@@ -339,6 +342,7 @@ fn check_half_hash(claim: Option<&str>, text: &str) -> Result<(), TokenError> {
 
 /// The left half of SHA-256, as base64url: what `c_hash` and `at_hash` are made of for `RS256`
 /// ([OpenID Connect Core 3.3.2.11](https://openid.net/specs/openid-connect-core-1_0.html#HybridIDToken)).
+#[inline]
 fn half_hash(text: &str) -> String {
     let digest = digest::digest(&digest::SHA256, text.as_bytes());
     let whole = digest.as_ref();

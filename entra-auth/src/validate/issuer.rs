@@ -29,6 +29,7 @@ pub(super) struct Issued {
 
 impl Issuers {
     /// A policy that can let someone in and an issuer that is a template.
+    #[inline]
     pub(super) fn check(&self) -> Result<(), BuildError> {
         self.policy.check()?;
         if self.v1_issuer.as_ref().is_some_and(|template| !is_issuer_template(template)) {
@@ -38,6 +39,7 @@ impl Issuers {
     }
 
     /// The keys that Entra publishes for these issuers.
+    #[inline]
     pub(super) fn own_keys(
         &self,
         transport: Option<Arc<dyn HttpTransport>>,
@@ -49,6 +51,7 @@ impl Issuers {
     }
 
     /// Tenant and issuer belong together and are allowed. Judged before the signature, because they choose the key.
+    #[inline]
     pub(super) fn judge(&self, claims: &Claims) -> Result<Issued, TokenError> {
         let issuer = claims.required_string("iss")?;
         let tenant = tenant_of(claims)?;
@@ -70,6 +73,7 @@ impl Issuers {
         Ok(Issued { issuer: issuer.to_owned(), issuer_v2, tenant, version })
     }
 
+    #[inline]
     fn v1_issuer(&self, tenant: &TenantId) -> Option<String> {
         match &self.v1_issuer {
             Some(template) => Some(template.replace(PLACEHOLDER, tenant.as_str())),
@@ -78,6 +82,7 @@ impl Issuers {
     }
 
     /// The key is published for this issuer, in this cloud.
+    #[inline]
     pub(super) fn judge_key(&self, key: &SigningKey, issued: &Issued) -> Result<(), TokenError> {
         if let Some(of_key) = key.issuer() {
             let of_key = of_key.replace(PLACEHOLDER, issued.tenant.as_str());
@@ -106,6 +111,7 @@ const fn cloud_instance(cloud: Cloud) -> Option<&'static str> {
     }
 }
 
+#[inline]
 fn is_issuer_template(template: &str) -> bool {
     let url = Url::parse(&template.replace(PLACEHOLDER, "tenant"));
     template.matches(PLACEHOLDER).count() == 1 && url.is_ok_and(|url| url.scheme() == "https" || is_loopback(&url))

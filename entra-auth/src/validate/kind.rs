@@ -23,6 +23,7 @@ impl ValidatedToken {
     /// # Errors
     ///
     /// [`TokenErrorKind::NotAUserToken`] for a token of an application.
+    #[inline]
     pub fn into_user(self) -> Result<UserToken, TokenError> {
         match self {
             Self::User(token) => Ok(token),
@@ -35,6 +36,7 @@ impl ValidatedToken {
     /// # Errors
     ///
     /// [`TokenErrorKind::NotAnAppToken`] for a token of a user.
+    #[inline]
     pub fn into_app(self) -> Result<AppToken, TokenError> {
         match self {
             Self::App(token) => Ok(token),
@@ -50,6 +52,7 @@ impl ValidatedToken {
 
     /// Tells the two apart: `scp` makes a user's token, `idtyp` = `app` an application's. What says both is refused.
     /// `infer` takes a token without either for an application's when its subject is its own object.
+    #[inline]
     pub(super) fn classify(principal: Principal, infer: bool) -> Result<Self, TokenError> {
         let own_subject = || principal.text("sub").is_some_and(|sub| sub == principal.object_id.as_str());
         match (principal.idtyp, principal.scopes.is_empty()) {
@@ -149,6 +152,7 @@ macro_rules! shared {
 
             /// `sub`: the subject. For users it differs from application to application.
             #[must_use]
+            #[inline]
             pub fn subject(&self) -> Option<&str> {
                 self.0.text("sub")
             }
@@ -173,42 +177,49 @@ macro_rules! shared {
 
             /// `exp`: when the token ends.
             #[must_use]
+            #[inline]
             pub fn expires_on(&self) -> OffsetDateTime {
                 self.0.times.expires_on()
             }
 
             /// `iat`: when the token was issued.
             #[must_use]
+            #[inline]
             pub fn issued_at(&self) -> Option<OffsetDateTime> {
                 self.0.times.issued_at()
             }
 
             /// `nbf`: from when on the token counts.
             #[must_use]
+            #[inline]
             pub fn not_before(&self) -> Option<OffsetDateTime> {
                 self.0.times.not_before()
             }
 
             /// `iss`: who issued the token.
             #[must_use]
+            #[inline]
             pub fn issuer(&self) -> &str {
                 self.0.text("iss").unwrap_or_default()
             }
 
             /// `azpacr` or `appidacr`: how the application proved who it is; `None` also for a way that is not known.
             #[must_use]
+            #[inline]
             pub fn client_authentication(&self) -> Option<ClientAuthentication> {
                 self.0.client_authentication()
             }
 
             /// The agent identity behind the token, if there is one.
             #[must_use]
+            #[inline]
             pub fn agent(&self) -> Option<AgentIdentity<'_>> {
                 self.0.agent()
             }
 
             /// `aio`, `rh` and `xms_ftd`, which Entra writes for itself.
             #[must_use]
+            #[inline]
             pub fn internal_claims(&self) -> InternalClaims<'_> {
                 self.0.internal_claims()
             }
@@ -224,6 +235,7 @@ macro_rules! shared {
             /// # Errors
             ///
             /// [`TokenErrorKind::MissingRole`]: an administrator assigns it. Answer 403.
+            #[inline]
             pub fn require_role(&self, role: &str) -> Result<(), TokenError> {
                 let found = self.0.roles.iter().any(|given| given == role);
                 if found { Ok(()) } else { Err(TokenErrorKind::MissingRole.into()) }
@@ -231,18 +243,21 @@ macro_rules! shared {
 
             /// `uti`: an id of this token, fit for logs.
             #[must_use]
+            #[inline]
             pub fn token_id(&self) -> Option<&str> {
                 self.0.text("uti")
             }
 
             /// Whether the client understands claims challenges (`xms_cc` holds `cp1`). Send none to others.
             #[must_use]
+            #[inline]
             pub fn accepts_claims_challenges(&self) -> bool {
                 self.0.capabilities.iter().any(|capability| capability.eq_ignore_ascii_case("cp1"))
             }
 
             /// Names to show to people, and for nothing else.
             #[must_use]
+            #[inline]
             pub fn untrusted_display(&self) -> UntrustedDisplay<'_> {
                 display(&self.0.claims)
             }
@@ -256,6 +271,7 @@ macro_rules! shared {
 
         /// Shows tenant and end, no claim of a person.
         impl fmt::Debug for $type {
+            #[inline]
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.debug_struct(stringify!($type))
                     .field("tenant", &self.0.tenant)
@@ -288,6 +304,7 @@ impl UserToken {
     /// # Errors
     ///
     /// [`TokenErrorKind::MissingScope`]: the client asks for it, the user or an administrator consents. Answer 403.
+    #[inline]
     pub fn require_scope(&self, scope: &str) -> Result<(), TokenError> {
         let found = self.0.scopes.iter().any(|given| given == scope);
         if found { Ok(()) } else { Err(TokenErrorKind::MissingScope.into()) }
@@ -295,6 +312,7 @@ impl UserToken {
 
     /// `sid`: the session in Entra that the user signed in to.
     #[must_use]
+    #[inline]
     pub fn session_id(&self) -> Option<&str> {
         self.0.text("sid")
     }
@@ -302,6 +320,7 @@ impl UserToken {
     /// `acrs`: the authentication contexts that the user's sign-in satisfies, such as `c1`. Where one is missing, answer
     /// with a claims challenge.
     #[must_use]
+    #[inline]
     pub fn authentication_contexts(&self) -> Vec<String> {
         self.0.claims.strings("acrs").ok().flatten().unwrap_or_default()
     }
@@ -316,6 +335,7 @@ impl UserToken {
     /// Whether the user is in more groups than fit into a token, so that Graph must be asked (`hasgroups`, or `groups`
     /// in `_claim_names`). [`GroupResolver`](crate::GroupResolver) asks.
     #[must_use]
+    #[inline]
     pub fn has_more_groups(&self) -> bool {
         has_more_groups(&self.0.claims)
     }

@@ -56,6 +56,7 @@ impl TenantPolicy {
     }
 
     /// A policy that can ever let someone in: tokens carry GUIDs, so a policy of domain names is a mistake.
+    #[inline]
     pub(crate) fn check(&self) -> Result<(), BuildError> {
         let guids_only = match self {
             Self::Single(tenant) => tenant.is_guid(),
@@ -94,6 +95,7 @@ impl AllowedCallers {
         Self::Only(BTreeSet::new())
     }
 
+    #[inline]
     pub(crate) fn check(&self, caller: Option<&ClientId>) -> Result<(), TokenError> {
         let allowed = match self {
             Self::Any => true,

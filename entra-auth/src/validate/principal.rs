@@ -100,6 +100,7 @@ pub(super) enum TokenType {
 
 impl Principal {
     /// Reads the claims of a token whose issuer, audience and lifetime have been judged.
+    #[inline]
     pub(super) fn read(
         claims: Claims,
         version: TokenVersion,
@@ -146,12 +147,14 @@ impl Principal {
         })
     }
 
+    #[inline]
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.claims.string(name).ok().flatten()
     }
 }
 
 /// Every known claim has its type, and none of them lets one party vouch for another.
+#[inline]
 pub(super) fn check_types(claims: &Claims) -> Result<(), TokenError> {
     for name in TEXTS {
         claims.string(name)?;
@@ -168,6 +171,7 @@ pub(super) fn check_types(claims: &Claims) -> Result<(), TokenError> {
 
 impl Principal {
     /// `azpacr` or `appidacr`, when it is a known one.
+    #[inline]
     pub(super) fn client_authentication(&self) -> Option<ClientAuthentication> {
         let name = match self.version {
             TokenVersion::V1 => "appidacr",
@@ -181,10 +185,12 @@ impl Principal {
         }
     }
 
+    #[inline]
     pub(super) fn internal_claims(&self) -> InternalClaims<'_> {
         InternalClaims { aio: self.text("aio"), rh: self.text("rh"), xms_ftd: self.text("xms_ftd") }
     }
 
+    #[inline]
     pub(super) fn agent(&self) -> Option<AgentIdentity<'_>> {
         let facets = self.text("xms_sub_fct").unwrap_or_default();
         // One part that is no number spoils the whole claim.
@@ -198,6 +204,7 @@ impl Principal {
 const AGENT_USER: u32 = 13;
 
 /// Names to show to people.
+#[inline]
 pub(super) fn display(claims: &Claims) -> UntrustedDisplay<'_> {
     let text = |name| claims.string(name).ok().flatten();
     let username = ["preferred_username", "unique_name", "upn"].into_iter().find_map(text);
@@ -205,6 +212,7 @@ pub(super) fn display(claims: &Claims) -> UntrustedDisplay<'_> {
 }
 
 /// Whether a user is in more groups than a token has room for (`hasgroups`, or `groups` in `_claim_names`).
+#[inline]
 pub(super) fn has_more_groups(claims: &Claims) -> bool {
     let elsewhere = claims.raw("_claim_names").and_then(|raw| document::read::<Document<'_>>(raw.get()).ok());
     claims.raw("hasgroups").is_some_and(|raw| matches!(raw.get(), "true" | "\"true\""))
@@ -252,6 +260,7 @@ const TEXTS: &[&str] = &[
 const LISTS: &[&str] = &["roles", "groups", "wids", "amr", "acrs", "xms_cc"];
 
 /// `tid`, which is always a GUID.
+#[inline]
 pub(super) fn tenant_of(claims: &Claims) -> Result<TenantId, TokenError> {
     let tenant: TenantId = id(claims.required_string("tid")?)?;
     if tenant.is_guid() { Ok(tenant) } else { Err(TokenErrorKind::MalformedClaim.into()) }

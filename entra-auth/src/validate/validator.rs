@@ -96,6 +96,7 @@ impl AccessTokenValidator {
     }
 }
 
+#[inline]
 fn note(error: TokenError) -> TokenError {
     tracing::info!(event.name = "token.validation_failed", rule = error.kind().as_str(), "access token refused");
     error
@@ -123,6 +124,7 @@ impl Inner {
     }
 
     /// The age of the token, where it matters.
+    #[inline]
     fn judge_age(&self, times: &TokenTimes, now: OffsetDateTime) -> Result<(), TokenError> {
         match self.max_token_age {
             Some(max_age) => times.check_age(now, max_age, self.ground.lifetime.leeway()),
@@ -130,6 +132,7 @@ impl Inner {
         }
     }
 
+    #[inline]
     fn judge_audience(&self, audience: &str) -> Result<(), TokenError> {
         let is_ours = |ours: &String| {
             ours == audience || (ours.eq_ignore_ascii_case(audience) && audience.parse::<crate::ClientId>().is_ok())
@@ -137,6 +140,7 @@ impl Inner {
         if self.audiences.iter().any(is_ours) { Ok(()) } else { Err(TokenErrorKind::AudienceMismatch.into()) }
     }
 
+    #[inline]
     fn judge_kind(
         &self,
         claims: Claims,
@@ -177,6 +181,7 @@ impl AccessTokenValidatorBuilder {
     setup_setters!();
 
     /// How far the clocks of Entra and of this machine may differ. Default 60 s, at most 300 s.
+    #[inline]
     pub fn leeway(mut self, leeway: Duration) -> Self {
         self.setup.lifetime = Lifetime::new(leeway);
         self
@@ -198,6 +203,7 @@ impl AccessTokenValidatorBuilder {
 
     /// Which applications may call for themselves. Default: none, so that tokens of applications are refused. With
     /// [`AllowedCallers::Any`] a token must carry at least one role.
+    #[inline]
     pub fn app_callers(mut self, callers: AllowedCallers) -> Self {
         self.app_callers = callers;
         self
@@ -205,6 +211,7 @@ impl AccessTokenValidatorBuilder {
 
     /// Through which applications users may come. Default: any, for in a user's token the application is no proof of who
     /// calls; a list only keeps honest clients out.
+    #[inline]
     pub fn user_callers(mut self, callers: AllowedCallers) -> Self {
         self.user_callers = callers;
         self
@@ -230,6 +237,7 @@ impl AccessTokenValidatorBuilder {
     ///
     /// Without an audience, with a tenant policy that can let nobody in, with a version 1 issuer that is no https URL
     /// with one `{tenantid}`, or without a transport when feature `reqwest` is off. The developer.
+    #[inline]
     pub fn build(self) -> Result<AccessTokenValidator, BuildError> {
         if self.audiences.is_empty() || self.audiences.iter().any(|audience| audience.trim().is_empty()) {
             return Err(BuildError::new(
@@ -250,6 +258,7 @@ impl AccessTokenValidatorBuilder {
 }
 
 impl fmt::Debug for AccessTokenValidatorBuilder {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AccessTokenValidatorBuilder")
             .field("authority", &self.setup.authority)

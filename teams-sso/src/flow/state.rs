@@ -74,6 +74,7 @@ pub(crate) struct Parked {
 
 /// Shows the size only: the record holds what the user wrote.
 impl fmt::Debug for Parked {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Parked({} bytes)", self.record.len())
     }

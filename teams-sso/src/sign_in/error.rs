@@ -195,6 +195,7 @@ impl fmt::Display for SignInError {
 }
 
 impl fmt::Debug for SignInError {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SignInError")
             .field("kind", &self.kind)

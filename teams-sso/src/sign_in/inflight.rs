@@ -60,6 +60,7 @@ impl Inflight {
 }
 
 impl fmt::Debug for Inflight {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Inflight({})", self.lock().len())
     }

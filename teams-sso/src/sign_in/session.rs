@@ -339,10 +339,13 @@ fn card(session: &Session<'_>, reason: &CardReason, resource: &SignInResource) -
 fn link_card(session: &Session<'_>, resource: &SignInResource) -> Activity {
     let title = session.words(SignInNoticeKind::CardButton).unwrap_or_else(|| "Sign in".to_owned());
     let text = session.words(SignInNoticeKind::Card).unwrap_or_default();
-    let button = json!({"type": "openUrl", "title": title, "value": resource.link()});
+    let content = json!({
+        "text": text,
+        "buttons": [{"type": "openUrl", "title": title, "value": resource.link()}],
+    });
     let mut attachment = Attachment::default();
     attachment.content_type = Some(ContentType::SIGNIN_CARD);
-    attachment.content = Some(json!({"text": text, "buttons": [button]}).into());
+    attachment.content = Some(content.into());
     message(attachment)
 }
 

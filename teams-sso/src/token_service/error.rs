@@ -171,6 +171,7 @@ impl fmt::Display for TokenServiceError {
 }
 
 impl fmt::Debug for TokenServiceError {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenServiceError")
             .field("kind", &self.0.kind)

@@ -18,6 +18,7 @@ pub(super) fn encode(user: &ChannelUser, activity: &VerifiedActivity, connection
         "serviceUrl": activity.service_url().as_str(),
     });
     let conversation = tree::with(conversation, "activityId", activity.id.clone());
-    let state = json!({"connectionName": connection, "conversation": conversation, "msAppId": user.bot().as_str()});
+    let state = json!({"connectionName": connection, "msAppId": user.bot().as_str()});
+    let state = tree::with(state, "conversation", Some(conversation));
     STANDARD.encode(state.to_string())
 }

@@ -7,6 +7,7 @@ mod x509;
 
 use std::{fmt, sync::Arc};
 
+use async_trait::async_trait;
 use aws_lc_rs::{
     digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest},
     rand::SystemRandom,
@@ -24,8 +25,11 @@ use bytes::Bytes;
 use serde_json::json;
 use time::OffsetDateTime;
 
-use super::signer::{SignRequest, SignatureAlgorithm, Signer};
-use crate::{BuildError, Error, ErrorKind, Secret};
+use super::{
+    credential::Occasion,
+    signer::{SignRequest, SignatureAlgorithm, Signer},
+};
+use crate::{BuildError, Error, ErrorKind, Secret, flight::Boxed};
 
 /// A certificate with its private key, with which a client proves who it is instead of a secret.
 ///
@@ -40,9 +44,23 @@ use crate::{BuildError, Error, ErrorKind, Secret};
 /// [`CertificateSource`]: crate::CertificateSource
 #[derive(Clone)]
 pub struct Certificate {
-    inner: Arc<Inner>,
-    send_chain: bool,
-    ad_fs: bool,
+    inner: Arc<dyn Signing>,
+    style: Style,
+}
+
+/// How assertions are to look.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Style {
+    pub(super) send_chain: bool,
+    pub(super) ad_fs: bool,
+}
+
+/// A certificate whose key signs. A trait, so that only programs with certificates compile it.
+#[async_trait]
+trait Signing: fmt::Debug + Send + Sync {
+    fn thumbprint(&self) -> &str;
+    fn expires_on(&self) -> OffsetDateTime;
+    async fn assertion(&self, style: Style, occasion: &Occasion<'_>) -> Result<Secret, Error>;
 }
 
 struct Inner {
@@ -67,6 +85,7 @@ impl Certificate {
     ///
     /// When key or certificate is missing, the key is not RSA, too short or encrypted, or no certificate belongs to
     /// it. The message says which, and what to do.
+    #[inline]
     pub fn from_pem(pem: &[u8]) -> Result<Self, BuildError> {
         if !pem.windows(11).any(|window| window == b"-----BEGIN ") && pem.first() == Some(&0x30) {
             return Err(BuildError::new(
@@ -129,6 +148,7 @@ impl Certificate {
     }
 
     /// The key to which a certificate belongs, with that certificate in front.
+    #[inline]
     fn assemble(keys: Vec<RsaKeyPair>, mut certificates: Vec<Vec<u8>>) -> Result<Self, BuildError> {
         if certificates.is_empty() {
             return Err(BuildError::new("there is a key but no certificate; append the section 'CERTIFICATE'"));
@@ -147,6 +167,7 @@ impl Certificate {
         ))
     }
 
+    #[inline]
     fn new(key: Key, chain: Vec<Vec<u8>>) -> Result<Self, BuildError> {
         let leaf = chain.first().ok_or_else(|| BuildError::new("there is no certificate"))?;
         let not_after = x509::read(leaf)
@@ -155,13 +176,13 @@ impl Certificate {
         let sha256 = URL_SAFE_NO_PAD.encode(digest(&SHA256, leaf));
         let sha1 = URL_SAFE_NO_PAD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, leaf));
         let inner = Arc::new(Inner { key, chain, sha256, sha1, not_after });
-        Ok(Self { inner, send_chain: false, ad_fs: false })
+        Ok(Self { inner, style: Style::default() })
     }
 
     /// Sends the chain (`x5c`) along, for registrations that trust a subject name and issuer.
     #[must_use]
     pub const fn send_chain(mut self) -> Self {
-        self.send_chain = true;
+        self.style.send_chain = true;
         self
     }
 
@@ -169,44 +190,63 @@ impl Certificate {
     /// it too, but the default is the safer one.
     #[must_use]
     pub const fn for_ad_fs(mut self) -> Self {
-        self.ad_fs = true;
+        self.style.ad_fs = true;
         self
     }
 
     /// The base64url SHA-256 of the certificate (`x5t#S256`), by which the portal and the logs name it.
     #[must_use]
     pub fn thumbprint(&self) -> &str {
-        &self.inner.sha256
+        self.inner.thumbprint()
     }
 
     /// When the certificate ends.
     #[must_use]
     pub fn expires_on(&self) -> OffsetDateTime {
-        self.inner.not_after
+        self.inner.expires_on()
     }
 
-    /// A signed assertion for one request to `audience`, the token endpoint.
-    pub(super) async fn assertion(
-        &self,
-        client_id: &str,
-        audience: &str,
-        now: OffsetDateTime,
-    ) -> Result<Secret, Error> {
-        if self.inner.not_after <= now {
+    /// A signed assertion for one request.
+    pub(super) fn assertion<'a>(&'a self, occasion: &'a Occasion<'_>) -> Boxed<'a, Result<Secret, Error>> {
+        self.inner.assertion(self.style.and(occasion.style), occasion)
+    }
+}
+
+impl Style {
+    const fn and(self, other: Self) -> Self {
+        Self { send_chain: self.send_chain || other.send_chain, ad_fs: self.ad_fs || other.ad_fs }
+    }
+}
+
+#[async_trait]
+impl Signing for Inner {
+    #[inline]
+    fn thumbprint(&self) -> &str {
+        &self.sha256
+    }
+
+    #[inline]
+    fn expires_on(&self) -> OffsetDateTime {
+        self.not_after
+    }
+
+    #[inline]
+    async fn assertion(&self, style: Style, occasion: &Occasion<'_>) -> Result<Secret, Error> {
+        if self.not_after <= occasion.now {
             return Err(Error::new(
                 ErrorKind::ClientCredential,
                 format!(
                     "the certificate ended on {}; register its successor and put it in its place (is this machine's \
                      clock right?)",
-                    self.inner.not_after.date()
+                    self.not_after.date()
                 ),
             ));
         }
-        let algorithm = if self.ad_fs { SignatureAlgorithm::Rs256 } else { SignatureAlgorithm::Ps256 };
+        let algorithm = if style.ad_fs { SignatureAlgorithm::Rs256 } else { SignatureAlgorithm::Ps256 };
         let mut jwt = self
-            .unsigned(algorithm, client_id, audience, now)
+            .unsigned(algorithm, style.send_chain, occasion)
             .ok_or_else(|| Error::new(ErrorKind::ClientCredential, "this system has no random numbers to give"))?;
-        let signature = match &self.inner.key {
+        let signature = match &self.key {
             Key::Here(key) => sign_here(key, algorithm, jwt.as_bytes()),
             Key::Elsewhere { signer, public_key } => {
                 let input = Bytes::copy_from_slice(jwt.as_bytes());
@@ -224,26 +264,22 @@ impl Certificate {
         URL_SAFE_NO_PAD.encode_string(signature, &mut jwt);
         Ok(jwt.into())
     }
+}
 
-    fn unsigned(
-        &self,
-        algorithm: SignatureAlgorithm,
-        client_id: &str,
-        audience: &str,
-        now: OffsetDateTime,
-    ) -> Option<String> {
+impl Inner {
+    #[inline]
+    fn unsigned(&self, algorithm: SignatureAlgorithm, send_chain: bool, occasion: &Occasion<'_>) -> Option<String> {
         let mut header = match algorithm {
-            SignatureAlgorithm::Ps256 => json!({"alg": "PS256", "typ": "JWT", "x5t#S256": self.inner.sha256}),
-            SignatureAlgorithm::Rs256 => json!({"alg": "RS256", "typ": "JWT", "x5t": self.inner.sha1}),
+            SignatureAlgorithm::Ps256 => json!({"alg": "PS256", "typ": "JWT", "x5t#S256": self.sha256}),
+            SignatureAlgorithm::Rs256 => json!({"alg": "RS256", "typ": "JWT", "x5t": self.sha1}),
         };
-        if self.send_chain
-            && let Some(header) = header.as_object_mut()
-        {
-            header.insert("x5c".into(), self.inner.chain.iter().map(|der| STANDARD.encode(der)).collect());
+        if send_chain && let Some(header) = header.as_object_mut() {
+            header.insert("x5c".into(), self.chain.iter().map(|der| STANDARD.encode(der)).collect());
         }
-        let now = now.unix_timestamp();
+        let client_id = occasion.client_id.as_str();
+        let now = occasion.now.unix_timestamp();
         let claims = json!({
-            "aud": audience,
+            "aud": occasion.endpoint.as_str(),
             "iss": client_id,
             "sub": client_id,
             "jti": super::random_id()?,
@@ -261,6 +297,7 @@ impl Certificate {
 /// Entra names five to ten minutes; ten leave room for clocks that differ.
 const LIFETIME_SECONDS: i64 = 600;
 
+#[inline]
 fn sign_here(key: &RsaKeyPair, algorithm: SignatureAlgorithm, input: &[u8]) -> Option<Vec<u8>> {
     let padding: &'static dyn aws_lc_rs::signature::RsaEncoding = match algorithm {
         SignatureAlgorithm::Ps256 => &RSA_PSS_SHA256,
@@ -271,6 +308,7 @@ fn sign_here(key: &RsaKeyPair, algorithm: SignatureAlgorithm, input: &[u8]) -> O
     Some(signature)
 }
 
+#[inline]
 fn is_good(public_key: &[u8], algorithm: SignatureAlgorithm, input: &[u8], signature: &[u8]) -> bool {
     let parameters = match algorithm {
         SignatureAlgorithm::Ps256 => &RSA_PSS_2048_8192_SHA256,
@@ -280,6 +318,7 @@ fn is_good(public_key: &[u8], algorithm: SignatureAlgorithm, input: &[u8], signa
 }
 
 /// Whether a private key in the PEM needs a password, in the form of PKCS#8 or in the old one of OpenSSL.
+#[inline]
 fn is_encrypted(pem: &[u8]) -> bool {
     [&b"ENCRYPTED PRIVATE KEY"[..], b"Proc-Type: 4,ENCRYPTED"]
         .iter()
@@ -288,10 +327,17 @@ fn is_encrypted(pem: &[u8]) -> bool {
 
 impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl fmt::Debug for Inner {
+    #[inline]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Certificate")
-            .field("thumbprint", &self.inner.sha256)
-            .field("expires_on", &self.inner.not_after)
-            .field("key", &if matches!(self.inner.key, Key::Here(_)) { "here" } else { "elsewhere" })
+            .field("thumbprint", &self.sha256)
+            .field("expires_on", &self.not_after)
+            .field("key", &if matches!(self.key, Key::Here(_)) { "here" } else { "elsewhere" })
             .finish_non_exhaustive()
     }
 }

@@ -15,6 +15,7 @@ pub(super) struct Sections {
 }
 
 /// Reads all keys and certificates, in any order. Encrypted keys are the caller's.
+#[inline]
 pub(super) fn read(pem: &[u8]) -> Result<Sections, BuildError> {
     let mut sections = Sections { keys: Vec::new(), certificates: Vec::new() };
     for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(pem) {
@@ -37,10 +38,12 @@ pub(super) fn read(pem: &[u8]) -> Result<Sections, BuildError> {
 }
 
 /// A key in the form of PKCS#8.
+#[inline]
 pub(super) fn pkcs8_key(der: &[u8]) -> Result<RsaKeyPair, BuildError> {
     RsaKeyPair::from_pkcs8(der).map_err(|error| unusable(&error))
 }
 
+#[inline]
 fn unusable(error: &aws_lc_rs::error::KeyRejected) -> BuildError {
     let text = match error.to_string().as_str() {
         "TooSmall" => {

@@ -23,6 +23,7 @@ pub(super) struct Facts<'a> {
 }
 
 /// Reads a DER certificate; `None` when it is none.
+#[inline]
 pub(super) fn read(certificate: &[u8]) -> Option<Facts<'_>> {
     let (certificate, _) = expect(certificate, SEQUENCE)?;
     let (mut rest, _) = expect(certificate, SEQUENCE)?;
@@ -47,12 +48,14 @@ pub(super) fn read(certificate: &[u8]) -> Option<Facts<'_>> {
 }
 
 /// Contents of the first element if it has that tag, and what follows it.
+#[inline]
 fn expect(input: &[u8], expected: u8) -> Option<(&[u8], &[u8])> {
     let (tag, contents, rest) = element(input)?;
     (tag == expected).then_some((contents, rest))
 }
 
 /// Tag and contents of the first element, and what follows it.
+#[inline]
 fn element(input: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&tag, rest) = input.split_first()?;
     let (&first, mut rest) = rest.split_first()?;
@@ -70,6 +73,7 @@ fn element(input: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 }
 
 /// `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ`.
+#[inline]
 fn instant(tag: u8, text: &[u8]) -> Option<OffsetDateTime> {
     let digits = text.strip_suffix(b"Z")?;
     let (year, rest) = match tag {
@@ -95,6 +99,7 @@ fn instant(tag: u8, text: &[u8]) -> Option<OffsetDateTime> {
     Some(date.with_time(time).assume_utc())
 }
 
+#[inline]
 fn number(digits: &[u8], length: usize) -> Option<(u16, &[u8])> {
     let (digits, rest) = digits.split_at_checked(length)?;
     let value = digits

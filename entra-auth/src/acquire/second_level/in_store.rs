@@ -1,31 +1,28 @@
-//! The second level of the token cache: users' tokens in a store that several processes share, and the sign-outs that
-//! all of them obey.
-//!
-//! A user has an epoch in the store, changed by every sign-out. An entry names the epoch under which its fetch began,
-//! so what is written late by anyone is never read. The first level asks for the epoch of a user in use every 50 s.
-//! Nothing here fails a token request: a store that does not answer is left alone for 5 s.
+//! The second level in a [`Store`]. It is generic over the store, and thereby compiled where one is set up.
 
 use std::{
     borrow::Cow,
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::time::{Instant, timeout};
 
 use super::{
-    cache_key::{CacheKey, Subject},
-    engine::Engine,
+    super::{
+        cache_key::{CacheKey, Subject},
+        engine::Engine,
+        random_id,
+    },
+    Epoch, Fill, SecondLevel,
 };
-use crate::{
-    AccessToken, Error, ErrorKind, Key, Namespace, Partition, Put, Store, StoreError, StoreErrorKind, UserKey, When,
-    document,
-};
+use crate::{AccessToken, Key, Namespace, Partition, Put, Store, StoreError, StoreErrorKind, UserKey, When, document};
 
 const TOKENS: Namespace = Namespace::rebuildable("entra.tokens");
 const EPOCHS: Namespace = Namespace::precious("entra.token-epochs");
@@ -45,8 +42,9 @@ const SKEW: time::Duration = time::Duration::minutes(5);
 /// Format of both records: one byte of version, then JSON or the epoch's text.
 const FORMAT: u8 = 1;
 
-pub(super) struct SecondLevel {
-    store: Arc<dyn Store>,
+/// Tokens and epochs in a store.
+pub(in crate::acquire) struct InStore<S> {
+    store: S,
     /// Whose tokens they are: authority, client id, and whether it handles claims challenges.
     owner: [String; 3],
     state: Mutex<State>,
@@ -67,18 +65,6 @@ struct Watch {
     used: u64,
 }
 
-/// Changed by every sign-out; `None` for who has never signed out.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct Epoch(Option<Box<str>>);
-
-/// Where a fetch stands that began just now.
-#[derive(Default)]
-pub(super) struct Fill {
-    epoch: Option<Epoch>,
-    /// The user signed out elsewhere, and it is only noticed now.
-    pub(super) changed: bool,
-}
-
 #[derive(Serialize, Deserialize)]
 struct Entry<'a> {
     token: Cow<'a, str>,
@@ -88,95 +74,18 @@ struct Entry<'a> {
     epoch: Option<Cow<'a, str>>,
 }
 
-/// What the engine does with a second level; without one, nothing.
-impl Engine {
-    /// Asks for the user's epoch when that is due; `true` when the user signed out elsewhere, and is forgotten now.
-    pub(super) async fn recheck(&self, key: &CacheKey) -> bool {
-        match (&self.second_level, key.subject.user()) {
-            (Some(second), Some(user)) if second.is_due(user) => self.compare(second, user).await.changed,
-            _ => false,
-        }
-    }
-
-    /// Learns the user's epoch: before anything is fetched for them, and before a new sign-in is kept.
-    pub(super) async fn begin(&self, user: Option<&UserKey>) -> Fill {
-        match (&self.second_level, user) {
-            (Some(second), Some(user)) => self.compare(second, user).await,
-            _ => Fill::default(),
-        }
-    }
-
-    /// Takes a token over from the second level, one that lives longer than `held`; `true` when there was one. `epoch`
-    /// is the local one of this fetch.
-    pub(super) async fn load(
-        &self,
-        key: &CacheKey,
-        fill: &Fill,
-        epoch: u64,
-        held: Option<&AccessToken>,
-        rejected: Option<&AccessToken>,
-    ) -> bool {
-        let (Some(second), Some(user), Some(known)) = (&self.second_level, key.subject.user(), &fill.epoch) else {
-            return false;
-        };
-        let now = self.clock.now();
-        let Some((token, acquired_on)) = second.load(key, known, now).await else { return false };
-        let stale = held.is_some_and(|held| token.expires_on() <= held.expires_on())
-            || rejected.is_some_and(|rejected| rejected.same_as(&token));
-        // The point of refresh follows from when the token was issued, not from when it came here.
-        !stale && self.cache.store(key, &token, acquired_on, &|| self.accounts.epoch(user) == epoch)
-    }
-
-    /// Shares a token that was fetched, unless the user signed out meanwhile, which is then known here too.
-    pub(super) async fn share(&self, key: &CacheKey, fill: &Fill, token: &AccessToken) {
-        if let (Some(second), Some(user), Some(known)) = (&self.second_level, key.subject.user(), &fill.epoch) {
-            let now = self.compare(second, user).await;
-            if now.epoch.as_ref().is_some_and(|epoch| epoch == known) {
-                second.save(key, known, token, self.clock.now()).await;
-            }
-        }
-    }
-
-    /// Withdraws a token that is no longer the user's wish.
-    pub(super) async fn withdraw(&self, key: &CacheKey) {
-        if let Some((second, place)) = self.second_level.as_ref().and_then(|second| Some((second, second.place(key)?)))
-        {
-            second.ask(second.store.remove(&place, When::Always)).await;
-        }
-    }
-
-    /// Signs a user out, here at once and in every other process that shares the second level within 60 s.
-    pub(super) async fn sign_out(&self, user: &UserKey) -> Result<(), Error> {
-        self.forget_user(user);
-        let Some(second) = &self.second_level else { return Ok(()) };
-        let told = second.forget(user).await;
-        // What began between the two steps did so under the old epoch.
-        self.forget_user(user);
-        told.map_err(|error| {
-            let text = "the user has signed out in this process, but the shared cache could not be told; try again";
-            Error::new(ErrorKind::Transient, text).with_source(error)
-        })
-    }
-
-    async fn compare(&self, second: &SecondLevel, user: &UserKey) -> Fill {
-        let epoch = second.epoch(user).await;
-        let (changed, evicted) = second.observe(user, epoch.as_ref());
-        if changed {
-            self.forget_user(user);
-        }
-        for user in evicted {
-            self.forget_user(&user);
-        }
-        Fill { epoch, changed }
+impl<S: Store> InStore<S> {
+    pub(in crate::acquire) fn new(store: S) -> Self {
+        Self { store, owner: <[String; 3]>::default(), state: Mutex::default() }
     }
 }
 
-impl SecondLevel {
-    pub(super) fn new(store: Arc<dyn Store>, owner: [String; 3]) -> Self {
-        Self { store, owner, state: Mutex::default() }
+#[async_trait]
+impl<S: Store> SecondLevel for InStore<S> {
+    fn belongs_to(&mut self, owner: [String; 3]) {
+        self.owner = owner;
     }
 
-    /// Whether the user's epoch should be asked for; `true` for one caller only.
     fn is_due(&self, user: &UserKey) -> bool {
         let now = Instant::now();
         let mut state = self.lock();
@@ -187,12 +96,72 @@ impl SecondLevel {
         })
     }
 
+    async fn compare(&self, engine: &Engine, user: &UserKey) -> Fill {
+        let epoch = self.epoch(user).await;
+        let (changed, evicted) = self.observe(user, epoch.as_ref());
+        if changed {
+            engine.forget_user(user);
+        }
+        for user in evicted {
+            engine.forget_user(&user);
+        }
+        Fill { epoch, changed }
+    }
+
+    async fn load(&self, key: &CacheKey, epoch: &Epoch, now: OffsetDateTime) -> Option<(AccessToken, OffsetDateTime)> {
+        let place = self.place(key)?;
+        let Some(record) = self.ask(self.store.get(&place)).await? else {
+            report("miss");
+            return None;
+        };
+        let found = Entry::decode(&record.value).filter(|entry| entry.epoch.as_deref() == epoch.as_deref());
+        let found = found.and_then(|entry| entry.token(now));
+        report(if found.is_some() { "hit" } else { "stale" });
+        found
+    }
+
+    async fn save(&self, key: &CacheKey, epoch: &Epoch, token: &AccessToken, now: OffsetDateTime) {
+        let Some(place) = self.place(key) else { return };
+        let life = Duration::try_from(token.expires_on() - now).unwrap_or_default();
+        let entry = Entry {
+            token: token.expose().into(),
+            expires_on: token.expires_on().unix_timestamp(),
+            refresh_on: token.refresh_on().map(OffsetDateTime::unix_timestamp),
+            acquired_on: now.unix_timestamp(),
+            epoch: epoch.as_deref().map(Into::into),
+        };
+        if let Some(bytes) = entry.encode() {
+            self.ask(self.store.put(&place, bytes, life, When::Always)).await;
+        }
+    }
+
+    async fn remove(&self, key: &CacheKey) {
+        if let Some(place) = self.place(key) {
+            self.ask(self.store.remove(&place, When::Always)).await;
+        }
+    }
+
+    async fn forget(&self, user: &UserKey) -> Result<(), StoreError> {
+        let epoch = random_id().ok_or(StoreErrorKind::Unavailable)?;
+        let bytes = [&[FORMAT][..], epoch.as_bytes()].concat();
+        match self.store.put(&self.epoch_place(user), bytes.into(), EPOCH_LIFE, When::Always).await? {
+            Put::Stored(_) | Put::Conflict => {}
+        }
+        // This process has forgotten the user already; it is the others who find the change.
+        if let Some(watch) = self.lock().watched.get_mut(user) {
+            watch.epoch = Some(Some(epoch.into()));
+        }
+        self.store.remove_partition(&self.partition(user)).await
+    }
+}
+
+impl<S: Store> InStore<S> {
     async fn epoch(&self, user: &UserKey) -> Option<Epoch> {
         let place = self.epoch_place(user);
         let read = async {
-            let Some(record) = self.store.get(&place).await? else { return Ok(Epoch(None)) };
+            let Some(record) = self.store.get(&place).await? else { return Ok(None) };
             let text = record.value.strip_prefix(&[FORMAT]).and_then(|text| std::str::from_utf8(text).ok());
-            Ok(Epoch(Some(text.ok_or(StoreErrorKind::Corrupt)?.into())))
+            Ok(Some(text.ok_or(StoreErrorKind::Corrupt)?.into()))
         };
         self.ask(read).await
     }
@@ -212,50 +181,10 @@ impl SecondLevel {
         let changed = match &watch.epoch {
             Some(old) => old != epoch,
             // What was kept while the store was silent may be from before any sign-out.
-            None => epoch.0.is_some(),
+            None => epoch.is_some(),
         };
         watch.epoch = Some(epoch.clone());
         (changed, Vec::new())
-    }
-
-    async fn load(&self, key: &CacheKey, epoch: &Epoch, now: OffsetDateTime) -> Option<(AccessToken, OffsetDateTime)> {
-        let place = self.place(key)?;
-        let Some(record) = self.ask(self.store.get(&place)).await? else {
-            report("miss");
-            return None;
-        };
-        let found = Entry::decode(&record.value).filter(|entry| entry.epoch.as_deref() == epoch.0.as_deref());
-        let found = found.and_then(|entry| entry.token(now));
-        report(if found.is_some() { "hit" } else { "stale" });
-        found
-    }
-
-    async fn save(&self, key: &CacheKey, epoch: &Epoch, token: &AccessToken, now: OffsetDateTime) {
-        let Some(place) = self.place(key) else { return };
-        let life = Duration::try_from(token.expires_on() - now).unwrap_or_default();
-        let entry = Entry {
-            token: token.expose().into(),
-            expires_on: token.expires_on().unix_timestamp(),
-            refresh_on: token.refresh_on().map(OffsetDateTime::unix_timestamp),
-            acquired_on: now.unix_timestamp(),
-            epoch: epoch.0.as_deref().map(Into::into),
-        };
-        if let Some(bytes) = entry.encode() {
-            self.ask(self.store.put(&place, bytes, life, When::Always)).await;
-        }
-    }
-
-    async fn forget(&self, user: &UserKey) -> Result<(), StoreError> {
-        let epoch = super::random_id().ok_or(StoreErrorKind::Unavailable)?;
-        let bytes = [&[FORMAT][..], epoch.as_bytes()].concat();
-        match self.store.put(&self.epoch_place(user), bytes.into(), EPOCH_LIFE, When::Always).await? {
-            Put::Stored(_) | Put::Conflict => {}
-        }
-        // This process has forgotten the user already; it is the others who find the change.
-        if let Some(watch) = self.lock().watched.get_mut(user) {
-            watch.epoch = Some(Epoch(Some(epoch.into())));
-        }
-        self.store.remove_partition(&self.partition(user)).await
     }
 
     /// Where a token lies. Only tokens that need nothing but the user's own assertion are shared: they are the ones
@@ -316,6 +245,7 @@ impl SecondLevel {
 }
 
 impl State {
+    #[inline]
     fn make_room(&mut self) -> Vec<UserKey> {
         if self.watched.len() <= MAX_WATCHED {
             return Vec::new();
@@ -328,17 +258,20 @@ impl State {
 }
 
 impl Entry<'_> {
+    #[inline]
     fn encode(&self) -> Option<Bytes> {
         let mut bytes = vec![FORMAT];
         serde_json::to_writer(&mut bytes, self).ok()?;
         Some(bytes.into())
     }
 
+    #[inline]
     fn decode(bytes: &[u8]) -> Option<Self> {
         document::read(std::str::from_utf8(bytes.strip_prefix(&[FORMAT])?).ok()?).ok()
     }
 
     /// The token and when it was issued, unless it is near its end or from the future.
+    #[inline]
     fn token(self, now: OffsetDateTime) -> Option<(AccessToken, OffsetDateTime)> {
         let time = |seconds| OffsetDateTime::from_unix_timestamp(seconds).ok();
         let (expires_on, acquired_on) = (time(self.expires_on)?, time(self.acquired_on)?);
@@ -351,11 +284,13 @@ impl Entry<'_> {
     }
 }
 
+#[inline]
 fn report(result: &'static str) {
     tracing::debug!(name: "entra.token.second_level", result, "shared token cache");
 }
 
-impl fmt::Debug for SecondLevel {
+impl<S: Store> fmt::Debug for InStore<S> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SecondLevel").field("store", &self.store).finish_non_exhaustive()
     }
