@@ -26,6 +26,7 @@ const LARGEST_BODY: usize = 32 * 1024 * 1024;
 pub(crate) fn router(shared: &Arc<Shared>) -> Router {
     let foundry_shared = Arc::clone(shared);
     let foundry = foundry::Config {
+        base_url: shared.base_url().to_owned(),
         authorize: Arc::new(move |headers| {
             let audiences = [FOUNDRY_RESOURCE];
             tokens::check_bearer_of(&foundry_shared, headers, &audiences, RESOURCE_TENANT)

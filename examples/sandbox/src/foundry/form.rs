@@ -10,7 +10,7 @@ use super::Foundry;
 use super::error::ApiError;
 use super::http::Payload;
 
-/// The largest body, bytes. The service takes archives of 250 MB.
+/// The largest body with a file, bytes. The service takes archives of 250 MB.
 const MAX_BODY: usize = 32 * 1024 * 1024;
 
 /// A body of any kind.
@@ -21,6 +21,16 @@ pub(crate) struct Raw {
 }
 
 impl Raw {
+    /// The body of a request, of at most so many bytes.
+    pub(crate) async fn of(request: Request, limit: usize) -> Result<Self, ApiError> {
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let content_type = kind.unwrap_or_default().to_owned();
+        let body = axum::body::to_bytes(request.into_body(), limit).await.map_err(|_| {
+            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", "The request body is too large.")
+        })?;
+        Ok(Self { content_type, body })
+    }
+
     /// The boundary, when this is a form.
     pub(crate) fn boundary(&self) -> Option<&str> {
         let (kind, parameters) = self.content_type.split_once(';')?;
@@ -63,12 +73,7 @@ impl FromRequest<Arc<Foundry>> for Raw {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &Arc<Foundry>) -> Result<Self, ApiError> {
-        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let content_type = kind.unwrap_or_default().to_owned();
-        let body = axum::body::to_bytes(request.into_body(), MAX_BODY).await.map_err(|_| {
-            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", "The request body is too large.")
-        })?;
-        Ok(Self { content_type, body })
+        Self::of(request, MAX_BODY).await
     }
 }
 

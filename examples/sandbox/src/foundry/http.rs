@@ -7,16 +7,17 @@ use axum::extract::{FromRequest, FromRequestParts, OriginalUri, Query, RawPathPa
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::Foundry;
 use super::error::ApiError;
+use super::form::Raw;
 use crate::constants::{FOUNDRY_PROJECT, OTHER_APP_ID};
 use crate::state::uuid;
 use crate::tokens::{Caller, Refusal};
 
-/// The largest request body, bytes.
+/// The largest JSON body, bytes.
 const MAX_BODY: usize = 16 * 1024 * 1024;
 const IDENTITY: HeaderName = HeaderName::from_static("x-ms-user-identity");
 
@@ -275,12 +276,7 @@ impl FromRequest<Arc<Foundry>> for Payload {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &Arc<Foundry>) -> Result<Self, ApiError> {
-        let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let content_type = content_type.unwrap_or_default().to_owned();
-        let body = axum::body::to_bytes(request.into_body(), MAX_BODY).await.map_err(|_| {
-            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", "The request body is too large.")
-        })?;
-        Self::parse(&content_type, &body)
+        Raw::of(request, MAX_BODY).await?.json()
     }
 }
 

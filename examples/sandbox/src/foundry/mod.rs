@@ -102,6 +102,8 @@ pub(crate) type Authorize = Arc<dyn Fn(&HeaderMap) -> Result<Caller, Refusal> + 
 /// What the rest of the sandbox decides.
 #[derive(Clone)]
 pub(crate) struct Config {
+    /// Scheme, host and port, without a slash at the end.
+    pub(crate) base_url: String,
     /// Who may call, and who that is.
     pub(crate) authorize: Authorize,
 }

@@ -141,11 +141,10 @@ pub(crate) async fn connections(call: Call) -> Answer {
     all.retain(|one| kind.is_none_or(|kind| one.get("type").and_then(Value::as_str) == Some(kind)));
     all.retain(|one| !only || one.get("isDefault") == Some(&json!(true)));
     let skip = call.query("skip").and_then(|skip| skip.parse::<usize>().ok()).unwrap_or_default();
-    let host = call.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let more = kind.map(|kind| format!("&connectionType={kind}")).unwrap_or_default();
     let path =
         format!("/foundry/api/projects/{}/connections?api-version=v1&skip={}{more}", call.param("project"), skip + 1);
-    let link = (skip + 1 < all.len()).then(|| format!("http://{host}{path}"));
+    let link = (skip + 1 < all.len()).then(|| format!("{}{path}", call.foundry.config.base_url));
     let page: Vec<Value> = all.into_iter().skip(skip).take(1).collect();
     Ok(Json(json!({"value": page, "nextLink": link})))
 }

@@ -24,7 +24,8 @@ fn caller(user: Option<&str>) -> Caller {
 async fn serve(verdict: Result<Caller, Refusal>) -> String {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
     let address = listener.local_addr().expect("bound");
-    let app = router(Config { authorize: Arc::new(move |_| verdict.clone()) });
+    let base_url = format!("http://{address}");
+    let app = router(Config { base_url, authorize: Arc::new(move |_| verdict.clone()) });
     tokio::spawn(async move { axum::serve(listener, app).await });
     format!("http://{address}/foundry/api/projects/sandbox/openai/v1/responses")
 }
@@ -68,7 +69,7 @@ async fn a_session_is_its_callers_own() {
         let oid = headers.get("x-oid").and_then(|oid| oid.to_str().ok()).unwrap_or_default();
         Ok(Caller { oid: oid.to_owned(), ..caller(None) })
     };
-    let app = router(Config { authorize: Arc::new(authorize) });
+    let app = router(Config { base_url: format!("http://{address}"), authorize: Arc::new(authorize) });
     tokio::spawn(async move { axum::serve(listener, app).await });
     let project = format!("http://{address}/foundry/api/projects/sandbox");
     let client = reqwest::Client::new();
@@ -94,4 +95,18 @@ async fn a_session_is_its_callers_own() {
     assert_eq!(send("one", "/openai/v1/responses", ask.clone()).await.0, 200);
     let (status, body) = send("two", "/openai/v1/responses", ask).await;
     assert_eq!((status, body.pointer("/error/code")), (403, Some(&json!("session_not_accessible"))));
+}
+
+#[tokio::test]
+async fn links_begin_with_the_sandboxs_own_address() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    // Behind TLS.
+    let base_url = "https://localhost:8443".to_owned();
+    let app = router(Config { base_url, authorize: Arc::new(|_| Ok(caller(None))) });
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let url = format!("http://{address}/foundry/api/projects/sandbox/connections?api-version=v1");
+    let page: Value = reqwest::get(url).await.expect("sent").json().await.expect("json");
+    let wanted = "https://localhost:8443/foundry/api/projects/sandbox/connections?api-version=v1&skip=1";
+    assert_eq!(page.pointer("/nextLink"), Some(&json!(wanted)));
 }
