@@ -155,7 +155,10 @@ impl AccessToken {
     ///
     /// [`ErrorKind::Protocol`] when the text is empty or no header value.
     pub fn new(token: impl Into<Secret>, expires_on: OffsetDateTime) -> Result<Self, Error> {
-        let token = token.into();
+        Self::of(&token.into(), expires_on)
+    }
+
+    fn of(token: &Secret, expires_on: OffsetDateTime) -> Result<Self, Error> {
         let visible = |b: u8| (0x21..=0x7e).contains(&b);
         if token.is_empty() || !token.expose().bytes().all(visible) {
             return Err(Error::new(
@@ -163,7 +166,11 @@ impl AccessToken {
                 "the access token is empty or holds impossible characters; look for a proxy in between",
             ));
         }
-        let header = Zeroizing::new([SCHEME, token.expose()].concat().into());
+        // Room for all of it at once: a text that grows leaves copies behind that nobody wipes.
+        let mut header = String::with_capacity(SCHEME.len() + token.expose().len());
+        header.push_str(SCHEME);
+        header.push_str(token.expose());
+        let header = Zeroizing::new(header.into());
         Ok(Self(Arc::new(Token { header, expires_on: Seconds::of(expires_on), refresh_on: None })))
     }
 
@@ -281,17 +288,21 @@ impl Audience {
     ///
     /// When there is no origin, or one is neither `https` nor `http` on a loopback address.
     pub fn new<'a>(scopes: Scopes, origins: impl IntoIterator<Item = &'a Url>) -> Result<Self, BuildError> {
-        let origins: Arc<[_]> = origins
-            .into_iter()
-            .map(|url| match is_https_or_loopback(url) {
-                true => Ok(url.origin()),
-                false => Err(BuildError::new("a token may go to https origins only (http on a loopback address)")),
-            })
-            .collect::<Result<_, _>>()?;
+        Self::of(scopes, &mut origins.into_iter())
+    }
+
+    fn of(scopes: Scopes, urls: &mut dyn Iterator<Item = &Url>) -> Result<Self, BuildError> {
+        let mut origins = Vec::new();
+        for url in urls {
+            if !is_https_or_loopback(url) {
+                return Err(BuildError::new("a token may go to https origins only (http on a loopback address)"));
+            }
+            origins.push(url.origin());
+        }
         if origins.is_empty() {
             return Err(BuildError::new("an audience needs at least one origin that its tokens may go to"));
         }
-        Ok(Self { scopes, origins })
+        Ok(Self { scopes, origins: origins.into() })
     }
 
     /// The scopes to ask for.

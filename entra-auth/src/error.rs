@@ -51,7 +51,11 @@ pub enum ErrorKind {
 impl Error {
     /// An error of that kind; `message` is one lower-case sentence without a final period, without any secret.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Arc::new(Inner { kind, message: message.into(), retry_after: None, oauth: None, source: None }))
+        Self::of(kind, message.into())
+    }
+
+    fn of(kind: ErrorKind, message: Cow<'static, str>) -> Self {
+        Self(Arc::new(Inner { kind, message, retry_after: None, oauth: None, source: None }))
     }
 
     /// The same with the error that caused it.

@@ -56,7 +56,13 @@ impl Scopes {
                 all.insert(at, (folded, scope));
             }
         }
-        let wire = all.iter().map(|(_, scope)| *scope).collect::<Vec<_>>().join(" ");
+        let mut wire = String::new();
+        for (_, scope) in &all {
+            if !wire.is_empty() {
+                wire.push(' ');
+            }
+            wire.push_str(scope);
+        }
         if wire.is_empty() || wire.len() > 8192 {
             return Err(InvalidScopes);
         }
