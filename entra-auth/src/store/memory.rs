@@ -161,10 +161,10 @@ impl State {
     /// Drops the dead, then rebuildable records, until `more` bytes fit. The record about to be replaced is spared.
     fn make_room(&mut self, more: usize, limit: usize, spare: &Key) -> bool {
         let now = Instant::now();
-        while let Some(((dies, _), key)) = self.deaths.first_key_value()
-            && *dies <= now
+        while let Some(first) = self.deaths.first_entry()
+            && first.key().0 <= now
         {
-            let key = key.clone();
+            let key = first.remove();
             self.forget(&key);
         }
         while self.bytes + more > limit {
