@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// Functions that few programs use are `#[inline]`: they are compiled by those who call them.
 
 #[cfg(feature = "sign-in")]
 mod flow;
