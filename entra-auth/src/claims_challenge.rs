@@ -36,10 +36,15 @@ impl ClaimsChallenge {
             return None;
         }
         // Both alphabets and missing padding occur in the field.
-        let standard = claims.replace('-', "+").replace('_', "/");
+        let standard = |byte| match byte {
+            b'-' => b'+',
+            b'_' => b'/',
+            byte => byte,
+        };
+        let claims: Vec<u8> = claims.bytes().map(standard).collect();
         let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
         let engine = base64::engine::GeneralPurpose::new(&base64::alphabet::STANDARD, config);
-        let json = String::from_utf8(engine.decode(standard).ok()?).ok()?;
+        let json = String::from_utf8(engine.decode(claims).ok()?).ok()?;
         Self::from_json(&json)
     }
 

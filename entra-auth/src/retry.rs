@@ -70,10 +70,9 @@ pub fn retry_after(headers: &HeaderMap, now: OffsetDateTime) -> Option<Duration>
     const MAX: Duration = Duration::from_secs(3600);
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let number = |text: &str| text.parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
-    let millis = ["retry-after-ms", "x-ms-retry-after-ms"]
-        .into_iter()
-        .find_map(|name| text(name).and_then(number))
-        .map(|ms| Duration::from_secs_f64((ms / 1000.0).min(MAX.as_secs_f64())));
+    let millis = |name| text(name).and_then(number);
+    let millis = millis("retry-after-ms").or_else(|| millis("x-ms-retry-after-ms"));
+    let millis = millis.map(|ms| Duration::from_secs_f64((ms / 1000.0).min(MAX.as_secs_f64())));
     millis.or_else(|| {
         let text = text("retry-after")?;
         let wait = match number(text) {

@@ -213,7 +213,7 @@ impl fmt::Debug for ClientAssertion {
 
 impl<F> fmt::Debug for Function<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        "function".fmt(f)
+        fmt::Debug::fmt("function", f)
     }
 }
 

@@ -26,7 +26,9 @@ pub(super) const GRANT_JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-
 
 /// Adds what the request brings beside the parameters of the grant.
 pub(super) fn extend<'a>(form: &mut Form<'a>, parameters: &'a ExtraParameters) {
-    form.extend(parameters.iter().map(|(name, value)| (name, value.into())));
+    for (name, value) in parameters.iter() {
+        form.push((name, value.into()));
+    }
 }
 
 /// Encodes one token request.

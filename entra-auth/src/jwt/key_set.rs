@@ -146,7 +146,9 @@ impl KeySet {
                 times + 1 < 2
             }
         });
-        self.keys.extend(document.into_iter().map(|(kid, key)| (kid, Entry { key, missing: None })));
+        for (kid, key) in document {
+            self.keys.insert(kid, Entry { key, missing: None });
+        }
         self.revision += u64::from(dropped);
         self.loaded = Some(now);
         self.refresh_at = now + REFRESH.mul_f64(0.9 + 0.2 * crate::random::weak_fraction());

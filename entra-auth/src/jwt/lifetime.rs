@@ -106,7 +106,8 @@ impl TokenTimes {
             return Err(TokenErrorKind::Expired.into());
         }
         let latest_start = now + duration(lifetime.leeway);
-        if [self.not_before, self.issued_at].into_iter().flatten().any(|start| nanos(start) > latest_start) {
+        let is_early = |start: Option<Seconds>| start.is_some_and(|start| nanos(start) > latest_start);
+        if is_early(self.not_before) || is_early(self.issued_at) {
             return Err(TokenErrorKind::NotYetValid.into());
         }
         let Some(issued_at) = self.issued_at else { return Ok(()) };
