@@ -104,7 +104,7 @@ impl ClientAssertion {
     /// # Errors
     ///
     /// When the file cannot be read now, breaks these rules or holds no JWT. The message names it and says what to do.
-    /// Later the same is [`ErrorKind::ClientCredential`] on the token request.
+    /// Later the same is [`ErrorKind::ClientCredential`](crate::ErrorKind::ClientCredential) on the token request.
     ///
     /// [`WorkloadIdentity`]: crate::WorkloadIdentity
     pub fn from_file(path: impl Into<PathBuf>) -> Result<Self, BuildError> {
