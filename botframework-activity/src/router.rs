@@ -56,6 +56,7 @@ enum Route {
 }
 
 impl Route {
+    #[inline]
     fn fits(&self, activity: &Activity) -> bool {
         let named = |kind: ActivityType, name: &str| activity.kind == kind && activity.name.as_deref() == Some(name);
         match self {
@@ -65,6 +66,7 @@ impl Route {
         }
     }
 
+    #[inline]
     fn is_type(&self) -> bool {
         matches!(self, Self::Type(_))
     }
@@ -73,24 +75,28 @@ impl Route {
 impl<C: 'static, Out: 'static> Router<C, Out> {
     /// An empty table.
     #[must_use]
+    #[inline]
     pub fn new() -> Self {
         Self { routes: Vec::new(), otherwise: None }
     }
 
     /// Calls this closure for activities of this type. A closure that was set for it before is replaced.
     #[must_use]
+    #[inline]
     pub fn on(self, kind: ActivityType, handler: impl Fn(C) -> Out + Send + Sync + 'static) -> Self {
         self.with(Route::Type(kind), Box::new(handler))
     }
 
     /// Calls this closure for invokes with this name.
     #[must_use]
+    #[inline]
     pub fn on_invoke_named(self, name: InvokeName, handler: impl Fn(C) -> Out + Send + Sync + 'static) -> Self {
         self.with(Route::Invoke(name), Box::new(handler))
     }
 
     /// Calls this closure for events with this name.
     #[must_use]
+    #[inline]
     pub fn on_event(self, name: EventName, handler: impl Fn(C) -> Out + Send + Sync + 'static) -> Self {
         self.with(Route::Event(name), Box::new(handler))
     }
@@ -98,6 +104,7 @@ impl<C: 'static, Out: 'static> Router<C, Out> {
     /// Calls this closure for invokes of kind `K`, with the request. An error says that the value is of another shape:
     /// answer 400.
     #[must_use]
+    #[inline]
     pub fn on_invoke<K: InvokeKind>(
         self,
         handler: impl Fn(Result<K::Request, ModelError>, C) -> Out + Send + Sync + 'static,
@@ -117,6 +124,7 @@ impl<C: 'static, Out: 'static> Router<C, Out> {
 
     /// Calls this closure for everything else.
     #[must_use]
+    #[inline]
     pub fn otherwise(mut self, handler: impl Fn(C) -> Out + Send + Sync + 'static) -> Self {
         self.otherwise = Some(Box::new(handler));
         self
@@ -124,6 +132,7 @@ impl<C: 'static, Out: 'static> Router<C, Out> {
 
     /// The closure for an activity; `None` when there is none.
     #[must_use]
+    #[inline]
     pub fn find(&self, activity: &Activity) -> Option<&Handler<C, Out>> {
         let find = |by_type: bool| {
             let mut routes = self.routes.iter();
@@ -137,6 +146,7 @@ impl<C: 'static, Out: 'static> Router<C, Out> {
     /// # Errors
     /// Gives the context back when there is no closure: answer an invoke with
     /// [`InvokeResponse::not_implemented`](crate::InvokeResponse::not_implemented), ignore anything else.
+    #[inline]
     pub fn route(&self, context: C) -> Result<Out, C>
     where
         C: AsRef<Activity>,
@@ -147,6 +157,7 @@ impl<C: 'static, Out: 'static> Router<C, Out> {
         }
     }
 
+    #[inline]
     fn with(mut self, route: Route, handler: Handler<C, Out>) -> Self {
         self.routes.retain(|(other, _)| *other != route);
         self.routes.push((route, handler));
@@ -155,6 +166,7 @@ impl<C: 'static, Out: 'static> Router<C, Out> {
 }
 
 impl<C: 'static, Out: 'static> Default for Router<C, Out> {
+    #[inline]
     fn default() -> Self {
         Self::new()
     }
@@ -162,6 +174,7 @@ impl<C: 'static, Out: 'static> Default for Router<C, Out> {
 
 /// Shows the table, not the closures.
 impl<C, Out> fmt::Debug for Router<C, Out> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Router")
             .field("routes", &self.routes.iter().map(|(route, _)| route).collect::<Vec<_>>())

@@ -121,6 +121,7 @@ wire_object! {
 }
 
 impl AsRef<Self> for Activity {
+    #[inline]
     fn as_ref(&self) -> &Self {
         self
     }
@@ -189,10 +190,12 @@ impl Activity {
     ///
     /// # Errors
     /// [`ModelErrorKind::Shape`] when it is not of that shape.
+    #[inline]
     pub fn channel_data<'a, T: Deserialize<'a>>(&'a self) -> Result<Option<T>, ModelError> {
         parse(self.channel_data.as_ref(), "channelData")
     }
 
+    #[inline]
     pub(crate) fn teams_data(&self) -> Result<Option<TeamsChannelData>, ModelError> {
         typed(self.channel_data.as_ref(), "channelData")
     }
@@ -201,6 +204,7 @@ impl Activity {
     ///
     /// # Errors
     /// [`ModelErrorKind::Shape`] when it is not of that shape.
+    #[inline]
     pub fn value<'a, T: Deserialize<'a>>(&'a self) -> Result<Option<T>, ModelError> {
         parse(self.value.as_ref(), "value")
     }
@@ -209,6 +213,7 @@ impl Activity {
     ///
     /// # Errors
     /// [`ModelErrorKind::Shape`] when it is no list of accounts.
+    #[inline]
     pub fn members_added(&self) -> Result<Vec<ChannelAccount>, ModelError> {
         list(self.members_added.as_ref(), "membersAdded")
     }
@@ -217,6 +222,7 @@ impl Activity {
     ///
     /// # Errors
     /// [`ModelErrorKind::Shape`] when it is no list of accounts.
+    #[inline]
     pub fn members_removed(&self) -> Result<Vec<ChannelAccount>, ModelError> {
         list(self.members_removed.as_ref(), "membersRemoved")
     }
@@ -225,6 +231,7 @@ impl Activity {
     ///
     /// # Errors
     /// [`ModelErrorKind::Shape`] when it is no list of reactions.
+    #[inline]
     pub fn reactions_added(&self) -> Result<Vec<MessageReaction>, ModelError> {
         list(self.reactions_added.as_ref(), "reactionsAdded")
     }
@@ -233,6 +240,7 @@ impl Activity {
     ///
     /// # Errors
     /// [`ModelErrorKind::Shape`] when it is no list of reactions.
+    #[inline]
     pub fn reactions_removed(&self) -> Result<Vec<MessageReaction>, ModelError> {
         list(self.reactions_removed.as_ref(), "reactionsRemoved")
     }
@@ -241,6 +249,7 @@ impl Activity {
     ///
     /// # Errors
     /// [`ModelErrorKind::Shape`] when it is no list of objects.
+    #[inline]
     pub fn entities(&self) -> Result<Vec<Entity>, ModelError> {
         list(self.entities.as_ref(), "entities")
     }
@@ -249,6 +258,7 @@ impl Activity {
     ///
     /// # Errors
     /// [`ModelErrorKind::Shape`] when the list is none, or that entity's body is odd.
+    #[inline]
     pub fn entity<T: TypedEntity>(&self) -> Result<Option<T>, ModelError> {
         for entity in self.entities()? {
             if let Some(found) = entity.parse()? {
@@ -262,6 +272,7 @@ impl Activity {
     ///
     /// # Errors
     /// [`ModelErrorKind::Shape`] when they are of another shape.
+    #[inline]
     pub fn suggested_actions(&self) -> Result<Option<SuggestedActions>, ModelError> {
         typed(self.suggested_actions.as_ref(), "suggestedActions")
     }
@@ -270,6 +281,7 @@ impl Activity {
     ///
     /// # Errors
     /// [`ModelErrorKind::Shape`] when it is no reference.
+    #[inline]
     pub fn relates_to(&self) -> Result<Option<ConversationReference>, ModelError> {
         typed(self.relates_to.as_ref(), "relatesTo")
     }
@@ -278,6 +290,7 @@ impl Activity {
     ///
     /// # Errors
     /// [`ModelErrorKind::Shape`] when it is no list of strings.
+    #[inline]
     pub fn listen_for(&self) -> Result<Vec<String>, ModelError> {
         list(self.listen_for.as_ref(), "listenFor")
     }
@@ -286,6 +299,7 @@ impl Activity {
     ///
     /// # Errors
     /// [`ModelErrorKind::Shape`] when it is no list of highlights.
+    #[inline]
     pub fn text_highlights(&self) -> Result<Vec<TextHighlight>, ModelError> {
         list(self.text_highlights.as_ref(), "textHighlights")
     }
@@ -294,6 +308,7 @@ impl Activity {
     ///
     /// # Errors
     /// [`ModelErrorKind::Shape`] when it is of another shape.
+    #[inline]
     pub fn semantic_action(&self) -> Result<Option<SemanticAction>, ModelError> {
         typed(self.semantic_action.as_ref(), "semanticAction")
     }
@@ -303,12 +318,14 @@ impl Activity {
 impl Activity {
     /// The name of an invoke; `None` for any other type.
     #[must_use]
+    #[inline]
     pub fn invoke_name(&self) -> Option<InvokeName> {
         if self.kind == ActivityType::INVOKE { self.name.as_deref().map(InvokeName::from) } else { None }
     }
 
     /// The id of the conversation.
     #[must_use]
+    #[inline]
     pub fn conversation_id(&self) -> Option<&str> {
         self.conversation.as_ref()?.id.as_deref()
     }
@@ -331,14 +348,17 @@ impl Activity {
     }
 }
 
+#[inline]
 fn parse<'a, T: Deserialize<'a>>(raw: Option<&'a RawJson>, member: &'static str) -> Result<Option<T>, ModelError> {
     raw.map(RawJson::parse).transpose().map_err(|error| error.in_member(member))
 }
 
+#[inline]
 fn typed<T: Value>(raw: Option<&RawJson>, member: &'static str) -> Result<Option<T>, ModelError> {
     raw.map(RawJson::read).transpose().map_err(|error| error.in_member(member))
 }
 
+#[inline]
 fn list<T: Value>(raw: Option<&RawJson>, member: &'static str) -> Result<Vec<T>, ModelError> {
     Ok(typed(raw, member)?.unwrap_or_default())
 }

@@ -28,6 +28,7 @@ pub enum ModelErrorKind {
 }
 
 impl ModelError {
+    #[inline]
     pub(crate) fn read(error: &serde_json::Error) -> Self {
         let kind = match error.classify() {
             serde_json::error::Category::Data => ModelErrorKind::Shape,
@@ -36,20 +37,24 @@ impl ModelError {
         Self { kind, member: None, line: error.line(), column: error.column() }
     }
 
+    #[inline]
     pub(crate) fn stopped(stop: Stop, line: usize, column: usize) -> Self {
         let kind = if stop == Stop::Malformed { ModelErrorKind::Malformed } else { ModelErrorKind::Shape };
         Self { kind, member: None, line, column }
     }
 
+    #[inline]
     pub(crate) fn of_kind(kind: ModelErrorKind) -> Self {
         Self { kind, member: None, line: 0, column: 0 }
     }
 
+    #[inline]
     pub(crate) fn encode() -> Self {
         Self::of_kind(ModelErrorKind::Encode)
     }
 
     #[must_use]
+    #[inline]
     pub(crate) fn in_member(mut self, member: &'static str) -> Self {
         self.member = Some(member);
         self
@@ -57,6 +62,7 @@ impl ModelError {
 
     /// What went wrong.
     #[must_use]
+    #[inline]
     pub fn kind(&self) -> ModelErrorKind {
         self.kind
     }
@@ -64,18 +70,21 @@ impl ModelError {
     /// The wire name of the member of the activity that could not be read; `None` for the whole
     /// document.
     #[must_use]
+    #[inline]
     pub fn member(&self) -> Option<&'static str> {
         self.member
     }
 
     /// Line and column (both from 1) in the document or the member, when known.
     #[must_use]
+    #[inline]
     pub fn position(&self) -> Option<(usize, usize)> {
         (self.line > 0).then_some((self.line, self.column))
     }
 }
 
 impl fmt::Display for ModelError {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             ModelErrorKind::Malformed => "malformed JSON",

@@ -35,11 +35,13 @@ impl Extra {
 
     /// The value of the member with this name.
     #[must_use]
+    #[inline]
     pub fn get(&self, name: &str) -> Option<&RawJson> {
         self.iter().find_map(|(key, value)| (key == name).then_some(value))
     }
 
     /// Sets a member; returns the value it had.
+    #[inline]
     pub fn insert(&mut self, name: impl Into<Box<str>>, value: RawJson) -> Option<RawJson> {
         let name = name.into();
         match self.0.iter_mut().find(|(key, _)| *key == name) {
@@ -52,24 +54,28 @@ impl Extra {
     }
 
     /// Removes a member; returns the value it had.
+    #[inline]
     pub fn remove(&mut self, name: &str) -> Option<RawJson> {
         let at = self.0.iter().position(|(key, _)| &**key == name)?;
         Some(self.0.remove(at).1)
     }
 
     /// The members in order.
+    #[inline]
     pub fn iter(&self) -> impl Iterator<Item = (&str, &RawJson)> {
         self.0.iter().map(|(name, value)| (&**name, value))
     }
 
     /// How many members there are.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Whether there are none.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -77,6 +83,7 @@ impl Extra {
 
 /// Shows how many members there are, not their names or values.
 impl fmt::Debug for Extra {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "<{} members>", self.0.len())
     }

@@ -61,7 +61,7 @@ impl PartialEq for Spelling {
 impl Eq for Spelling {}
 
 /// A JSON value that may be a known member.
-pub(crate) trait Value: fmt::Debug + Sized {
+pub(crate) trait Value: Sized {
     /// The value; `None` for `null`.
     fn read(from: &mut dyn Source) -> Result<Option<Self>, Stop>;
 
@@ -262,13 +262,14 @@ impl Schema {
     }
 
     /// Whether a member has this name.
+    #[inline]
     pub(crate) fn knows(&self, name: &str) -> bool {
         self.slot(name, 0).is_some()
     }
 }
 
 /// What [`wire_object!`] generates for a struct: tables only, the work is below.
-pub(crate) trait Object: fmt::Debug {
+pub(crate) trait Object {
     fn schema(&self) -> &'static Schema;
     fn read_member(&mut self, slot: u8, from: &mut dyn Source) -> Result<Found, Stop>;
     fn member(&self, slot: u8) -> Datum<'_>;
@@ -301,16 +302,19 @@ impl<T: Object> Object for Box<T> {
 pub(crate) const CLASH: &str = "an extra member has the name of a known member";
 
 /// Whether two objects of one type are equal. How absent members were spelled makes no difference.
+#[inline]
 pub(crate) fn equal(a: &dyn Object, b: &dyn Object) -> bool {
     a.rest().0 == b.rest().0 && (0..).zip(a.schema().members).all(|(slot, _)| a.member(slot) == b.member(slot))
 }
 
 /// Whether an unknown member has the name of a known one, so that it would be written twice.
+#[inline]
 pub(crate) fn clashes(object: &dyn Object) -> bool {
     object.rest().0.iter().any(|(name, _)| object.schema().knows(name))
 }
 
 /// Puts the members to be written: the known ones, then the others.
+#[inline]
 pub(crate) fn each_member<E>(
     object: &dyn Object,
     mut put: impl FnMut(&str, &Datum<'_>) -> Result<(), E>,
@@ -327,6 +331,7 @@ pub(crate) fn each_member<E>(
 }
 
 /// `Debug` without what people wrote: text that is no word of the protocol is shown only where the object says so.
+#[inline]
 pub(crate) fn debug(object: &dyn Object, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let schema = object.schema();
     let mut out = f.debug_struct(schema.name);

@@ -30,6 +30,7 @@ impl RawJson {
     /// # Errors
     /// [`ModelErrorKind::Encode`](crate::ModelErrorKind::Encode) when the value cannot be JSON (a map
     /// with keys that are no strings, a failing `Serialize`). The caller's code is at fault.
+    #[inline]
     pub fn from_value<T: Serialize + ?Sized>(value: &T) -> Result<Self, ModelError> {
         match serde_json::to_string(value) {
             Ok(text) => Ok(Self(text.into())),
@@ -41,6 +42,7 @@ impl RawJson {
     ///
     /// # Errors
     /// [`ModelErrorKind::Malformed`](crate::ModelErrorKind::Malformed) when it is not.
+    #[inline]
     pub fn from_text(text: impl Into<String>) -> Result<Self, ModelError> {
         let text = text.into();
         let value = json::trimmed(&text)?;
@@ -58,12 +60,14 @@ impl RawJson {
     /// # Errors
     /// [`ModelErrorKind::Shape`](crate::ModelErrorKind::Shape) when the value is not of that shape. Who
     /// sent the activity is at fault; a retry does not help.
+    #[inline]
     pub fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ModelError> {
         serde_json::from_str(self.get()).map_err(|error| ModelError::read(&error))
     }
 
     /// The value as `serde_json` keeps it.
     #[must_use]
+    #[inline]
     pub fn into_inner(self) -> Box<RawValue> {
         RawValue::from_string(self.0.into()).unwrap_or_default()
     }
@@ -74,18 +78,21 @@ impl RawJson {
     }
 
     /// A value of the model as JSON.
+    #[inline]
     pub(crate) fn of<T: Value>(value: &T) -> Result<Self, ModelError> {
         let json = json::write(Vec::with_capacity(256), &value.datum())?;
         String::from_utf8(json).map(|text| Self(text.into())).map_err(|_| ModelError::encode())
     }
 
     /// A value of the model from JSON.
+    #[inline]
     pub(crate) fn read<T: Value>(&self) -> Result<T, ModelError> {
         json::read(self.get())
     }
 }
 
 impl From<Box<RawValue>> for RawJson {
+    #[inline]
     fn from(raw: Box<RawValue>) -> Self {
         Self(raw.into())
     }
@@ -93,6 +100,7 @@ impl From<Box<RawValue>> for RawJson {
 
 /// Any value tree is JSON.
 impl From<serde_json::Value> for RawJson {
+    #[inline]
     fn from(value: serde_json::Value) -> Self {
         Self(value.to_string().into())
     }
@@ -100,6 +108,7 @@ impl From<serde_json::Value> for RawJson {
 
 impl From<&str> for RawJson {
     /// The text as a JSON string; [`RawJson::from_text`] takes JSON itself.
+    #[inline]
     fn from(text: &str) -> Self {
         Self::from(serde_json::Value::from(text))
     }
@@ -107,12 +116,14 @@ impl From<&str> for RawJson {
 
 impl From<String> for RawJson {
     /// The text as a JSON string; [`RawJson::from_text`] takes JSON itself.
+    #[inline]
     fn from(text: String) -> Self {
         Self::from(serde_json::Value::from(text))
     }
 }
 
 impl PartialEq for RawJson {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
         self.get() == other.get()
     }
@@ -121,18 +132,21 @@ impl PartialEq for RawJson {
 impl Eq for RawJson {}
 
 impl fmt::Debug for RawJson {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "<{} bytes of JSON>", self.get().len())
     }
 }
 
 impl<'de> Deserialize<'de> for RawJson {
+    #[inline]
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Box::<RawValue>::deserialize(deserializer).map(Self::from)
     }
 }
 
 impl Serialize for RawJson {
+    #[inline]
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serde_json::from_str::<&RawValue>(self.get()).map_err(S::Error::custom)?.serialize(serializer)
     }

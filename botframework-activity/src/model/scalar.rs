@@ -13,36 +13,42 @@ macro_rules! scalar {
         impl $name {
             /// The JSON text, as it was written.
             #[must_use]
+            #[inline]
             pub fn get(&self) -> &str {
                 self.0.get()
             }
 
             /// The value as a whole number, when it is one that fits.
             #[must_use]
+            #[inline]
             pub fn as_i64(&self) -> Option<i64> {
                 self.0.parse().ok()
             }
 
             /// The value as a floating-point number, rounded where it has more digits.
             #[must_use]
+            #[inline]
             pub fn as_f64(&self) -> Option<f64> {
                 self.0.parse().ok()
             }
         }
 
         impl From<i64> for $name {
+            #[inline]
             fn from(value: i64) -> Self {
                 Self(RawJson::from(serde_json::Value::from(value)))
             }
         }
 
         impl From<i32> for $name {
+            #[inline]
             fn from(value: i32) -> Self {
                 Self::from(i64::from(value))
             }
         }
 
         impl From<u32> for $name {
+            #[inline]
             fn from(value: u32) -> Self {
                 Self::from(i64::from(value))
             }
@@ -50,6 +56,7 @@ macro_rules! scalar {
 
         /// What JSON cannot write, NaN and the infinities, becomes 0.
         impl From<f64> for $name {
+            #[inline]
             fn from(value: f64) -> Self {
                 let number = serde_json::Number::from_f64(value).unwrap_or_else(|| 0.into());
                 Self(RawJson::from(serde_json::Value::from(number)))
@@ -57,6 +64,7 @@ macro_rules! scalar {
         }
 
         impl $name {
+            #[inline]
             fn of(raw: RawJson) -> Result<Self, Stop> {
                 let $first = raw.get().bytes().next().unwrap_or_default();
                 if $accepts { Ok(Self(raw)) } else { Err(Stop::Shape(concat!("expected ", $expected))) }
@@ -64,10 +72,12 @@ macro_rules! scalar {
         }
 
         impl Value for $name {
+            #[inline]
             fn read(from: &mut dyn Source) -> Result<Option<Self>, Stop> {
                 from.raw()?.map(Self::of).transpose()
             }
 
+            #[inline]
             fn datum(&self) -> Datum<'_> {
                 Datum::Scalar(&self.0)
             }
@@ -76,6 +86,7 @@ macro_rules! scalar {
         serde_value!($name);
 
         impl fmt::Debug for $name {
+            #[inline]
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 self.datum().fmt(f)
             }
@@ -112,30 +123,35 @@ scalar! {
 impl Scalar {
     /// The text, when it is a string.
     #[must_use]
+    #[inline]
     pub fn as_str(&self) -> Option<std::borrow::Cow<'_, str>> {
         self.0.parse::<String>().ok().map(Into::into)
     }
 
     /// The truth value, when it is one.
     #[must_use]
+    #[inline]
     pub fn as_bool(&self) -> Option<bool> {
         self.0.parse().ok()
     }
 }
 
 impl From<&str> for Scalar {
+    #[inline]
     fn from(text: &str) -> Self {
         Self(RawJson::from(serde_json::Value::from(text)))
     }
 }
 
 impl From<String> for Scalar {
+    #[inline]
     fn from(text: String) -> Self {
         Self(RawJson::from(serde_json::Value::from(text)))
     }
 }
 
 impl From<bool> for Scalar {
+    #[inline]
     fn from(value: bool) -> Self {
         Self(RawJson::from(serde_json::Value::from(value)))
     }

@@ -21,6 +21,7 @@ pub struct JsonShape {
 /// assert_eq!((shape.depth, shape.nodes), (3, 6));
 /// ```
 #[must_use]
+#[inline]
 pub fn json_shape(json: &[u8]) -> JsonShape {
     let mut shape = JsonShape { depth: 0, nodes: 1 };
     let mut depth = 0_usize;
@@ -52,11 +53,13 @@ pub fn json_shape(json: &[u8]) -> JsonShape {
 
 /// The nesting depth of a document; see [`json_shape`].
 #[must_use]
+#[inline]
 pub fn json_depth(json: &[u8]) -> usize {
     json_shape(json).depth
 }
 
 /// What follows the quote that ends a string.
+#[inline]
 fn after_string(mut rest: &[u8]) -> &[u8] {
     loop {
         while let Some((eight, tail)) = rest.split_first_chunk::<8>() {

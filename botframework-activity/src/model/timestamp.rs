@@ -28,6 +28,7 @@ pub struct Timestamp(String);
 impl Timestamp {
     /// The text as it was written.
     #[must_use]
+    #[inline]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -81,18 +82,21 @@ impl From<OffsetDateTime> for Timestamp {
 }
 
 impl fmt::Display for Timestamp {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
 impl fmt::Debug for Timestamp {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if is_like_a_date(&self.0) { f.write_str(&self.0) } else { write!(f, "<{} bytes>", self.0.len()) }
     }
 }
 
 /// Whether it has the shape of a date-time, and thus is nothing that somebody wrote.
+#[inline]
 fn is_like_a_date(text: &str) -> bool {
     const SHAPE: &[u8] = b"0000-00-00T00:00:00";
     let Some((start, rest)) = text.as_bytes().split_at_checked(SHAPE.len()) else {
@@ -106,10 +110,12 @@ fn is_like_a_date(text: &str) -> bool {
 }
 
 impl Value for Timestamp {
+    #[inline]
     fn read(from: &mut dyn Source) -> Result<Option<Self>, Stop> {
         Ok(from.string()?.map(Self))
     }
 
+    #[inline]
     fn datum(&self) -> Datum<'_> {
         Datum::Time(self)
     }

@@ -33,6 +33,7 @@ pub(crate) trait List {
 }
 
 impl PartialEq for Datum<'_> {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Absent, Self::Absent) => true,
@@ -51,6 +52,7 @@ impl PartialEq for Datum<'_> {
 
 /// What may stand in a log: sizes, words of the protocol, numbers and times, but no text.
 impl fmt::Debug for Datum<'_> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Absent | Self::Null => f.write_str("null"),
@@ -71,6 +73,7 @@ impl fmt::Debug for Datum<'_> {
 }
 
 impl Serialize for Datum<'_> {
+    #[inline]
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match *self {
             Self::Absent | Self::Null => serializer.serialize_unit(),

@@ -35,7 +35,7 @@ const GOOD: &str = r#" { "word" : "bot", "text":"a\u00e9\ud83d\ude00\n/\/é😀"
   "samples":[{"word":"x"},{"word":"y","inner":null}], "entities":[{"type":"mention","text":"t"},{}] } "#;
 
 /// The reader agrees with serde_json about this text, as a document and as a value of the type.
-fn agree<T: Value + PartialEq + serde::de::DeserializeOwned>(text: &str) {
+fn agree<T: Value + std::fmt::Debug + PartialEq + serde::de::DeserializeOwned>(text: &str) {
     let value = serde_json::from_str::<&RawValue>(text).ok().map(RawValue::get);
     assert_eq!(trimmed(text).ok(), value, "{text}");
     let (ours, theirs) = (read::<T>(text), serde_json::from_str::<T>(text));
