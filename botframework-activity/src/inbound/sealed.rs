@@ -14,7 +14,7 @@ use crate::model::{
 const JSON_LINES_V1: u8 = 1;
 
 wire_object! {
-    /// The line.
+    /// Where a record came from, as its line says it.
     struct Origin {
         pub cloud: Option<String> = "cloud";
         pub app: Option<String> = "app";
@@ -23,8 +23,8 @@ wire_object! {
     }
 }
 
-/// What the line says, judged by the policy of today.
-struct Judged {
+/// The same, read.
+struct Provenance {
     cloud: ChannelCloud,
     app_id: ClientId,
     tenant: Option<TenantId>,
@@ -53,7 +53,7 @@ impl VerifiedActivity {
     #[inline]
     pub fn restore(sealed: &[u8], sealer: &Sealer, place: &Key, policy: &ChannelPolicy) -> Result<Self, RecordError> {
         let (origin, activity) = Origin::open(sealed, sealer, place)?;
-        let Judged { cloud, app_id, tenant, service_url } = origin.judge(policy)?;
+        let Provenance { cloud, app_id, tenant, service_url } = origin.judge(policy)?;
         Ok(Self::new(Facts { activity, service_url, tenant, app_id, cloud, size: sealed.len() }))
     }
 
@@ -91,7 +91,7 @@ impl VerifiedReference {
     #[inline]
     pub fn restore(sealed: &[u8], sealer: &Sealer, place: &Key, policy: &ChannelPolicy) -> Result<Self, RecordError> {
         let (origin, reference) = Origin::open(sealed, sealer, place)?;
-        let Judged { cloud, app_id, tenant, service_url } = origin.judge(policy)?;
+        let Provenance { cloud, app_id, tenant, service_url } = origin.judge(policy)?;
         Ok(Self { reference, service_url, tenant, app_id, cloud })
     }
 }
@@ -133,18 +133,18 @@ impl Origin {
     }
 
     #[inline]
-    fn judge(&self, policy: &ChannelPolicy) -> Result<Judged, RecordError> {
-        let judged = self.parse().ok_or(RecordErrorKind::Unusable)?;
-        if policy.still_allows(&judged.app_id, judged.cloud, judged.tenant.as_ref(), &judged.service_url) {
-            Ok(judged)
+    fn judge(&self, policy: &ChannelPolicy) -> Result<Provenance, RecordError> {
+        let told = self.parse().ok_or(RecordErrorKind::Unusable)?;
+        if policy.still_allows(&told.app_id, told.cloud, told.tenant.as_ref(), &told.service_url) {
+            Ok(told)
         } else {
             Err(RecordErrorKind::NotAllowed.into())
         }
     }
 
     #[inline]
-    fn parse(&self) -> Option<Judged> {
-        Some(Judged {
+    fn parse(&self) -> Option<Provenance> {
+        Some(Provenance {
             cloud: ChannelCloud::named(self.cloud.as_ref()?)?,
             app_id: self.app.as_ref()?.parse().ok()?,
             tenant: self.tenant.as_ref().map(|tenant| tenant.parse()).transpose().ok()?,

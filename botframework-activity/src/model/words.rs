@@ -48,11 +48,12 @@ macro_rules! vocabulary {
         }
 
         const _: () = {
+            use std::borrow::Cow;
             use std::fmt;
 
             use $crate::model::json::{Datum, Source, Stop};
             use $crate::model::object::{Found, Member, Value, serde_value};
-            use $crate::model::words::word;
+            use $crate::model::words::{known, word};
 
             impl From<&str> for $name {
                 #[inline]
@@ -64,7 +65,7 @@ macro_rules! vocabulary {
             impl From<String> for $name {
                 #[inline]
                 fn from(text: String) -> Self {
-                    Self(word(&text, Self::KNOWN))
+                    Self(known(&text, Self::KNOWN).map_or(Cow::Owned(text), Cow::Borrowed))
                 }
             }
 
@@ -138,7 +139,12 @@ macro_rules! vocabulary {
 
 pub(crate) use vocabulary;
 
+/// The known word that the text is.
+pub(crate) fn known(text: &str, words: &[&'static str]) -> Option<&'static str> {
+    words.iter().copied().find(|word| *word == text)
+}
+
 /// The text, without a copy of it when it is a known one.
-pub(crate) fn word(text: &str, known: &[&'static str]) -> Cow<'static, str> {
-    known.iter().copied().find(|word| *word == text).map_or_else(|| Cow::Owned(text.to_owned()), Cow::Borrowed)
+pub(crate) fn word(text: &str, words: &[&'static str]) -> Cow<'static, str> {
+    known(text, words).map_or_else(|| Cow::Owned(text.to_owned()), Cow::Borrowed)
 }
